@@ -1,0 +1,8 @@
+//! The unsafe corner: memory for secrets that is locked, left out of core dumps, wiped in forked
+//! children, and zeroised when dropped. It knows nothing of what the bytes mean.
+
+#![expect(unsafe_code, reason = "mmap, mlock and madvise have no safe form")]
+
+mod locked;
+
+pub use locked::LockedBytes;
