@@ -21,4 +21,4 @@ pub use service::{
     GeneratedDataKey, GrantConstraint, GrantOperation, GrantTokens, KeyMetadata, KeyService,
     KeyState, ReEncryptRequest, RetireGrantRequest,
 };
-pub use subkey::{Mac, Prk, Purpose, SubkeyLabel};
+pub use subkey::{Mac, Prk, Purpose, SubkeyLabel, checksum};

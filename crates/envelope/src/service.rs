@@ -40,6 +40,18 @@ pub enum KeyState {
     PendingDeletion,
 }
 
+impl KeyState {
+    /// The name that AWS gives it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enabled => "Enabled",
+            Self::Disabled => "Disabled",
+            Self::PendingDeletion => "PendingDeletion",
+        }
+    }
+}
+
 /// What [`KeyService::describe_key`] tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyMetadata {
@@ -130,6 +142,43 @@ pub enum GrantOperation {
     RetireGrant,
     /// `DescribeKey`
     DescribeKey,
+}
+
+impl GrantOperation {
+    /// Every operation, in the order of the enum.
+    pub const ALL: [Self; 9] = [
+        Self::Decrypt,
+        Self::Encrypt,
+        Self::GenerateDataKey,
+        Self::GenerateDataKeyWithoutPlaintext,
+        Self::ReEncryptFrom,
+        Self::ReEncryptTo,
+        Self::CreateGrant,
+        Self::RetireGrant,
+        Self::DescribeKey,
+    ];
+
+    /// The name that AWS gives it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Decrypt => "Decrypt",
+            Self::Encrypt => "Encrypt",
+            Self::GenerateDataKey => "GenerateDataKey",
+            Self::GenerateDataKeyWithoutPlaintext => "GenerateDataKeyWithoutPlaintext",
+            Self::ReEncryptFrom => "ReEncryptFrom",
+            Self::ReEncryptTo => "ReEncryptTo",
+            Self::CreateGrant => "CreateGrant",
+            Self::RetireGrant => "RetireGrant",
+            Self::DescribeKey => "DescribeKey",
+        }
+    }
+
+    /// The operation of that name, exact.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|operation| operation.as_str() == name)
+    }
 }
 
 /// Limits a grant to requests whose encryption context matches.

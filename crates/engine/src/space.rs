@@ -1,0 +1,235 @@
+//! Space: which segments may be opened, who may take them, and what is kept back.
+//!
+//! Users may take segments only above a reserve that covers the checkpoint of the present delta, the
+//! table, one garbage-collection batch and the next roll of each kind. So reclaiming space never
+//! needs space that users have taken, and a full volume refuses writes before it loses anything.
+
+use std::sync::atomic::Ordering;
+
+use sealvol_core::{Error, ErrorKind, Result};
+use sealvol_format::{FANOUT, SegmentIndex, Successor, TABLE_PAGE_SEGMENTS};
+
+use crate::core::Core;
+use crate::segments::SegmentTable;
+
+/// Segments for the next roll of each kind, and one to spare.
+const ROLL_RESERVE: u64 = 4;
+/// Segments that garbage collection may fill before a checkpoint frees its victims.
+pub(crate) const GC_RESERVE: u64 = 2;
+/// Rounds of reclaiming that one write waits for before it reports that there is no space.
+const RECLAIM_ROUNDS: u32 = 64;
+
+/// Extra segments of a volume of `data_segments`: room for the reserve of its largest checkpoint.
+pub(crate) fn fixed_overhead(leaf_pages: u64, slots_per_segment: u64) -> u64 {
+    let pages = leaf_pages.min(4096) + 64;
+    2 * (ROLL_RESERVE + GC_RESERVE + pages.div_ceil(slots_per_segment - 2)) + 4
+}
+
+/// Most segments of a volume: `percent` of its logical size, and the fixed overhead.
+pub(crate) fn segment_limit(logical_blocks: u64, slots_per_segment: u32, percent: u32) -> u64 {
+    let slots = u64::from(slots_per_segment);
+    // Commit slots and the header come out of each segment.
+    let payload = (slots - 1) - (slots - 1).div_ceil(126);
+    let data = logical_blocks.div_ceil(payload);
+    let leaves = logical_blocks.div_ceil(FANOUT as u64);
+    let scaled = (u128::from(data) * u128::from(percent)).div_ceil(100);
+    u64::try_from(scaled).unwrap_or(u64::MAX).saturating_add(fixed_overhead(leaves, slots))
+}
+
+impl Core {
+    /// Segments that users may not take.
+    pub(crate) fn reserve(&self) -> u64 {
+        let slots = u64::from(self.geometry.slots_per_segment());
+        let leaves = self.logical_blocks.div_ceil(FANOUT as u64);
+        let dirty = (self.index.dirty_leaves() as u64).min(leaves);
+        // Inner pages above the dirty leaves, and the table.
+        let segments = self.superblock_segments.load(Ordering::Relaxed);
+        let pages = dirty + dirty / 16 + 16 + segments / TABLE_PAGE_SEGMENTS as u64;
+        pages.div_ceil(slots - 2) + ROLL_RESERVE + GC_RESERVE
+    }
+
+    /// Segments that could be had, by the books; an underestimate while table pages are unloaded.
+    pub(crate) fn update_available(&self, table: &SegmentTable) {
+        self.available.store(table.available(), Ordering::Release);
+        self.superblock_segments.store(table.segments, Ordering::Relaxed);
+    }
+
+    /// Blocks that one admission covers: a longer request is admitted and appended part by part.
+    pub(crate) fn admission_blocks(&self) -> u64 {
+        u64::from(self.geometry.slots_per_segment() - 2).min(256)
+    }
+
+    /// Waits until a user write of `slots` (payload and commit slots) may take the space it needs,
+    /// reclaiming if necessary.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoSpace`] when reclaiming frees nothing more.
+    pub(crate) fn admit(&self, slots: u64) -> Result<()> {
+        let per_segment = u64::from(self.geometry.slots_per_segment()) - 2;
+        let need = slots.div_ceil(per_segment);
+        let enough = || self.available.load(Ordering::Acquire) >= self.reserve() + need;
+        if self.available.load(Ordering::Acquire) < self.reserve() + need + self.gc_low_margin() {
+            self.wake_maintenance();
+        }
+        if enough() {
+            return Ok(());
+        }
+        self.counters.space_waits.fetch_add(1, Ordering::Relaxed);
+        for _ in 0..RECLAIM_ROUNDS {
+            let mut maintenance = self.maintenance.lock();
+            if enough() || self.load_free_segments(self.reserve() + need)? {
+                return Ok(());
+            }
+            self.check_alive("write")?;
+            let progress = self.reclaim(&mut maintenance)?;
+            drop(maintenance);
+            if enough() {
+                return Ok(());
+            }
+            if !progress {
+                break;
+            }
+        }
+        Err(Error::new(
+            ErrorKind::NoSpace,
+            "write",
+            format!(
+                "the volume's space ({} segments) is used up; discard blocks, or raise its space \
+                 ratio",
+                self.table.lock().limit
+            ),
+        ))
+    }
+
+    /// How far above the reserve background collection starts.
+    pub(crate) fn gc_low_margin(&self) -> u64 {
+        (self.superblock_limit.load(Ordering::Relaxed) / 64).clamp(1, 16)
+    }
+
+    /// Loads table pages until `want` segments are known to be available. Tells whether they are.
+    fn load_free_segments(&self, want: u64) -> Result<bool> {
+        let mut table = self.table.lock();
+        loop {
+            self.update_available(&table);
+            if table.available() >= want {
+                return Ok(true);
+            }
+            let Some(page) = table.unloaded_page() else { return Ok(false) };
+            self.load_table_page(&mut table, page)?;
+        }
+    }
+
+    /// Takes a free segment, with host space behind it, and gives it a sequence number.
+    pub(crate) fn reserve_segment(&self) -> Result<Successor> {
+        let mut table = self.table.lock();
+        let (segment, ready) = loop {
+            if let Some(segment) = table.free.ready.pop_front() {
+                break (segment, true);
+            }
+            if let Some(segment) = table.free.bare.pop_front() {
+                break (segment, false);
+            }
+            if let Some(page) = table.unloaded_page() {
+                self.load_table_page(&mut table, page)?;
+                continue;
+            }
+            match table.grow() {
+                Some(segment) => break (segment, false),
+                None => {
+                    return Err(Error::new(
+                        ErrorKind::NoSpace,
+                        "reserve segment",
+                        "every segment of the volume is in use",
+                    ));
+                }
+            }
+        };
+        self.load_table_page(&mut table, SegmentTable::page_of(SegmentIndex(segment)))?;
+        let seq = table.next_seq();
+        if let Some(info) = table.get_volatile(SegmentIndex(segment)) {
+            info.held = true;
+        }
+        self.update_available(&table);
+        drop(table);
+        if !ready {
+            let offset = self.geometry.segment_offset(SegmentIndex(segment));
+            if let Err(error) = self.storage.allocate(offset, self.geometry.segment_len(), false) {
+                let mut table = self.table.lock();
+                if let Some(info) = table.get_volatile(SegmentIndex(segment)) {
+                    info.held = false;
+                }
+                table.free.bare.push_back(segment);
+                self.update_available(&table);
+                return Err(error);
+            }
+        }
+        Ok(Successor { segment: SegmentIndex(segment), seq })
+    }
+
+    /// Pools segments that a durable checkpoint released. Keeps some backed for reuse and gives the
+    /// space of the rest back to the host.
+    pub(crate) fn pool_released(&self, released: Vec<u64>) {
+        let mut punch = Vec::new();
+        {
+            let _no_rmw = self.reuse_gate.write();
+            let mut table = self.table.lock();
+            for segment in released {
+                self.keys.remove(SegmentIndex(segment));
+                let keep = usize::try_from(self.settings.keep_free_segments).unwrap_or(usize::MAX);
+                if table.free.ready.len() < keep {
+                    table.free.ready.push_back(segment);
+                } else {
+                    punch.push(segment);
+                }
+            }
+            self.update_available(&table);
+        }
+        // Punched outside the locks, and pooled only afterwards: punching counts as reuse.
+        for segment in &punch {
+            let offset = self.geometry.segment_offset(SegmentIndex(*segment));
+            if let Err(error) = self.storage.punch(offset, self.geometry.segment_len()) {
+                tracing::warn!(segment, error = ?error, "space was not given back to the host");
+            }
+        }
+        let mut table = self.table.lock();
+        table.free.bare.extend(punch);
+        self.update_available(&table);
+    }
+
+    /// Backs a few fresh segments with written zeros ahead of use.
+    pub(crate) fn prewrite(&self) -> Result<bool> {
+        let want = usize::try_from(self.settings.prewrite_segments).unwrap_or(0);
+        let segment = {
+            let mut table = self.table.lock();
+            if table.free.ready.len() >= want {
+                return Ok(false);
+            }
+            let next = match table.free.bare.pop_front() {
+                Some(segment) => Some(segment),
+                None if table.unloaded_page().is_some() => None,
+                None => {
+                    let last = SegmentTable::page_of(SegmentIndex(table.segments));
+                    self.load_table_page(&mut table, last)?;
+                    table.grow()
+                }
+            };
+            let Some(segment) = next else { return Ok(false) };
+            segment
+        };
+        let offset = self.geometry.segment_offset(SegmentIndex(segment));
+        let outcome = self.storage.allocate(offset, self.geometry.segment_len(), true);
+        let mut table = self.table.lock();
+        match outcome {
+            Ok(()) => table.free.ready.push_back(segment),
+            Err(_) => table.free.bare.push_front(segment),
+        }
+        self.update_available(&table);
+        drop(table);
+        match outcome {
+            Ok(()) => Ok(true),
+            // No host space to work ahead with: writers will find out, and say so.
+            Err(error) if error.kind() == ErrorKind::NoSpace => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
