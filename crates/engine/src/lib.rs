@@ -30,9 +30,11 @@ mod settings;
 mod space;
 mod stats;
 mod superblocks;
+mod verify;
 
 pub use engine::{Builder, CreateOptions, Engine, Mode, OpenReport, create};
 pub use keyring::{ExpandKey, expand_with};
 pub use settings::Settings;
 pub use stats::Stats;
 pub use superblocks::read_public;
+pub use verify::{Problem, VerifyReport};

@@ -9,8 +9,10 @@ pub mod conformance;
 mod file;
 mod memory;
 mod mmap;
+mod writeback;
 
 use std::io::IoSlice;
+use std::sync::Arc;
 
 pub use file::{FileStorage, OpenMode, boot_id, replace_file, sync_parent_dir};
 pub use memory::MemoryStorage;
@@ -27,6 +29,7 @@ use sealvol_core::Result;
 /// - After a failed `sync` nothing is known about the writes before it: never retry, reopen.
 ///
 /// All methods may be called from many threads at once.
+#[expect(clippy::len_without_is_empty, reason = "an empty storage is not a case of its own")]
 pub trait Storage: Send + Sync {
     /// Current length in bytes.
     ///
@@ -85,5 +88,44 @@ pub trait Storage: Send + Sync {
     /// Asks for the range to be read ahead. A hint.
     fn prefetch(&self, offset: u64, len: u64) {
         let _unused = (offset, len);
+    }
+}
+
+/// A shared handle is the storage itself, so that a test can keep one and lend the other.
+impl<S: Storage + ?Sized> Storage for Arc<S> {
+    fn len(&self) -> Result<u64> {
+        (**self).len()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        (**self).read_at(offset, buf)
+    }
+
+    fn read_at_nowait(&self, offset: u64, buf: &mut [u8]) -> Result<bool> {
+        (**self).read_at_nowait(offset, buf)
+    }
+
+    fn write_at(&self, offset: u64, data: &[IoSlice<'_>]) -> Result<()> {
+        (**self).write_at(offset, data)
+    }
+
+    fn sync(&self) -> Result<()> {
+        (**self).sync()
+    }
+
+    fn allocate(&self, offset: u64, len: u64, prewrite: bool) -> Result<()> {
+        (**self).allocate(offset, len, prewrite)
+    }
+
+    fn punch(&self, offset: u64, len: u64) -> Result<()> {
+        (**self).punch(offset, len)
+    }
+
+    fn start_writeback(&self, offset: u64, len: u64) {
+        (**self).start_writeback(offset, len);
+    }
+
+    fn prefetch(&self, offset: u64, len: u64) {
+        (**self).prefetch(offset, len);
     }
 }
