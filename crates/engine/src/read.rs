@@ -45,7 +45,13 @@ impl Core {
         Ok(Hot::Done)
     }
 
-    pub(crate) fn read_entries(&self, lba: u64, entries: &[Entry], buf: &mut [u8], hot: bool) -> Result<Hot> {
+    pub(crate) fn read_entries(
+        &self,
+        lba: u64,
+        entries: &[Entry],
+        buf: &mut [u8],
+        hot: bool,
+    ) -> Result<Hot> {
         if !hot && entries.len() > 1 {
             self.prefetch_scattered(entries);
         }

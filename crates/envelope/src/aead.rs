@@ -1,4 +1,4 @@
-//! AES-256-GCM (NIST SP 800-38D) behind one small trait, with two byte-equal implementations.
+//! AES-256-GCM (NIST SP 800-38D) behind one small trait, with three byte-equal implementations.
 //!
 //! # The hazard, and how it is met
 //! Sealing two messages under one (key, nonce) reveals their difference and the authentication key.
@@ -6,6 +6,7 @@
 //! holds the slot's index in that segment, and a sealed slot is never sealed again.
 
 mod aws_lc;
+mod ring;
 mod rust_crypto;
 
 /// Bytes of a nonce.
@@ -69,26 +70,48 @@ pub trait AeadKey: Send + Sync {
     ) -> Result<(), AuthError>;
 }
 
-/// Which implementation seals and opens. Both give the same bytes.
+/// Which implementation seals and opens. All give the same bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum AeadBackend {
     /// AWS-LC: assembly for the machine's widest vector AES, chosen at run time.
     #[default]
     AwsLc,
+    /// ring: 256-bit vector AES where AVX-512 is missing.
+    Ring,
     /// RustCrypto `aes-gcm`: portable pure Rust.
     RustCrypto,
 }
 
 impl AeadBackend {
     /// Every implementation, for tests that compare them.
-    pub const ALL: [Self; 2] = [Self::AwsLc, Self::RustCrypto];
+    pub const ALL: [Self; 3] = [Self::AwsLc, Self::Ring, Self::RustCrypto];
+
+    /// The fastest one on this processor. AWS-LC uses vector AES only with AVX-512; with VAES and
+    /// AVX2 alone ring is about twice as fast (ARCHITECTURE.md has the figures).
+    #[must_use]
+    pub fn fastest() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let vector_aes = is_x86_feature_detected!("vaes")
+                && is_x86_feature_detected!("vpclmulqdq")
+                && is_x86_feature_detected!("avx2");
+            let wide = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vl");
+            if vector_aes && !wide {
+                return Self::Ring;
+            }
+        }
+        Self::AwsLc
+    }
 
     /// Expands a key.
     #[must_use]
     pub fn expand(self, key: &[u8; 32]) -> Box<dyn AeadKey> {
         match self {
             Self::AwsLc => Box::new(aws_lc::AwsLcKey::new(key)),
+            Self::Ring => Box::new(ring::RingKey::new(key)),
             Self::RustCrypto => Box::new(rust_crypto::RustCryptoKey::new(key)),
         }
     }
@@ -98,6 +121,7 @@ impl AeadBackend {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::AwsLc => "aws-lc-rs",
+            Self::Ring => "ring",
             Self::RustCrypto => "aes-gcm",
         }
     }
@@ -148,14 +172,15 @@ mod tests {
             plain in proptest::collection::vec(any::<u8>(), 0..5000),
             flip in any::<prop::sample::Index>(),
         ) {
-            let [a, b] = AeadBackend::ALL.map(|backend| backend.expand(&key));
+            let keys = AeadBackend::ALL.map(|backend| backend.expand(&key));
             let mut sealed_a = vec![0; plain.len()];
-            let mut sealed_b = vec![0; plain.len()];
-            let tag_a = a.seal(&nonce, &aad, &plain, &mut sealed_a).unwrap();
-            let tag_b = b.seal(&nonce, &aad, &plain, &mut sealed_b).unwrap();
-            prop_assert_eq!(&sealed_a, &sealed_b);
-            prop_assert_eq!(tag_a, tag_b);
-            for key in [&a, &b] {
+            let tag_a = keys[0].seal(&nonce, &aad, &plain, &mut sealed_a).unwrap();
+            for key in &keys {
+                let mut sealed = vec![0; plain.len()];
+                prop_assert_eq!(key.seal(&nonce, &aad, &plain, &mut sealed), Ok(tag_a));
+                prop_assert_eq!(&sealed_a, &sealed);
+            }
+            for key in &keys {
                 let mut opened = vec![0xa5; plain.len()];
                 key.open(&nonce, &aad, &sealed_a, &tag_a, &mut opened).unwrap();
                 prop_assert_eq!(&opened, &plain);

@@ -4,5 +4,7 @@
 #![expect(unsafe_code, reason = "mmap, mlock and madvise have no safe form")]
 
 mod locked;
+mod wiped;
 
 pub use locked::LockedBytes;
+pub use wiped::WipedBox;
