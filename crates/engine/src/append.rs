@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use parking_lot::MutexGuard;
 use sealvol_core::{BLOCK_LEN, Error, ErrorKind, Result};
 use sealvol_format::{
-    Birth, COMMIT_SEALED_LEN, CommitBody, CommitTrailer, Entry, HEADER_MAC_OFFSET,
+    Birth, COMMIT_SEALED_MAX, CommitBody, CommitTrailer, Entry, HEADER_MAC_OFFSET,
     HEADER_SIGNED_LEN, MAX_PAYLOAD_SLOTS, Phys, Record, RecordKind, SLOT_LEN, SegmentHeader,
     SegmentIndex, SegmentKind, Successor, encode_trailer, nonce,
 };
@@ -344,19 +344,21 @@ impl Core {
             // The records are only borrowed for encoding; cloning 4 KiB is below the noise.
             records: group.records.clone(),
         };
-        let mut plain = [0; COMMIT_SEALED_LEN];
-        body.encode(&mut plain);
+        let mut plain = [0; COMMIT_SEALED_MAX];
+        let len = body.encode(&mut plain);
+        let plain = plain.get(..len).unwrap_or_default();
         let mut commit = [0; SLOT_LEN];
         let aad = self.identity(group.key.seq, group.base, Content::COMMIT).aad();
-        let sealed = commit.get_mut(..COMMIT_SEALED_LEN).unwrap_or_default();
+        let sealed = commit.get_mut(..len).unwrap_or_default();
         let tag =
-            group.key.aead.seal(&nonce(group.base, group.nonce), &aad, &plain, sealed).map_err(
+            group.key.aead.seal(&nonce(group.base, group.nonce), &aad, plain, sealed).map_err(
                 |e| {
                     Error::new(ErrorKind::Internal, "seal commit slot", format!("group {seq}"))
                         .with_source(e)
                 },
             )?;
-        encode_trailer(&mut commit, &CommitTrailer { nonce: group.nonce, tag });
+        let sealed_len = u16::try_from(len).unwrap_or(u16::MAX);
+        encode_trailer(&mut commit, &CommitTrailer { sealed_len, nonce: group.nonce, tag });
 
         let mut parts: Vec<&(u32, Vec<u8>)> = group.parts.iter().collect();
         parts.sort_unstable_by_key(|(at, _)| *at);

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use sealvol_core::{Error, ErrorKind, Result};
 use sealvol_format::{
-    COMMIT_SEALED_LEN, CommitBody, Entry, EntryState, Record, RecordKind, SLOT_LEN, SegmentIndex,
+    COMMIT_SEALED_MAX, CommitBody, Entry, EntryState, Record, RecordKind, SLOT_LEN, SegmentIndex,
     SegmentKind, split_commit_slot,
 };
 
@@ -56,17 +56,18 @@ impl Core {
         slot: u32,
         bytes: &[u8],
     ) -> Option<FoundGroup> {
-        let (sealed, trailer) = split_commit_slot(bytes.first_chunk::<SLOT_LEN>()?);
+        let (sealed, trailer) = split_commit_slot(bytes.first_chunk::<SLOT_LEN>()?).ok()?;
         let entry = Entry::data(
             sealvol_format::Phys::NONE,
             sealvol_format::Birth(0),
             trailer.nonce,
             trailer.tag,
         );
-        let mut plain = [0; COMMIT_SEALED_LEN];
+        let mut buffer = [0; COMMIT_SEALED_MAX];
+        let plain = buffer.get_mut(..sealed.len())?;
         plain.copy_from_slice(sealed);
-        self.open_slot(key, slot, Content::COMMIT, &entry, &mut plain).ok()?;
-        let body = CommitBody::decode(&plain).ok()?;
+        self.open_slot(key, slot, Content::COMMIT, &entry, plain).ok()?;
+        let body = CommitBody::decode(plain).ok()?;
         let last = slot + u32::from(body.payload_slots);
         (last < self.geometry.slots_per_segment()).then_some(FoundGroup {
             slot,

@@ -46,20 +46,22 @@ impl SlotIdentity {
     #[must_use]
     pub fn aad(&self) -> [u8; AAD_LEN] {
         let mut out = [0; AAD_LEN];
-        let fields: [&[u8]; 9] = [
-            b"SVb1",
-            &FORMAT_VERSION.to_le_bytes(),
-            &self.suite.id().to_le_bytes(),
-            &self.volume.0,
-            &self.segment_seq.to_le_bytes(),
-            &self.slot.to_le_bytes(),
-            &[self.class as u8, self.level],
-            &[0; 2],
-            &self.index.to_le_bytes(),
-        ];
-        for (to, from) in out.iter_mut().zip(fields.into_iter().flatten()) {
-            *to = *from;
-        }
+        let mut rest = out.as_mut_slice();
+        // Fixed lengths throughout: this compiles to a few moves, on the path of every block.
+        let mut put = |bytes: &[u8]| {
+            if let Some((to, tail)) = std::mem::take(&mut rest).split_at_mut_checked(bytes.len()) {
+                to.copy_from_slice(bytes);
+                rest = tail;
+            }
+        };
+        put(b"SVb1");
+        put(&FORMAT_VERSION.to_le_bytes());
+        put(&self.suite.id().to_le_bytes());
+        put(&self.volume.0);
+        put(&self.segment_seq.to_le_bytes());
+        put(&self.slot.to_le_bytes());
+        put(&[self.class as u8, self.level, 0, 0]);
+        put(&self.index.to_le_bytes());
         out
     }
 }

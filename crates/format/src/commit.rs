@@ -10,10 +10,12 @@ pub const MAX_RECORDS: usize = 125;
 /// Most payload slots of a group.
 pub const MAX_PAYLOAD_SLOTS: usize = 125;
 
-const NONCE_LEN: usize = 8;
 const TAG_LEN: usize = 16;
-/// Bytes of the slot that are sealed; the nonce and the tag follow in clear.
-pub const COMMIT_SEALED_LEN: usize = SLOT_LEN - NONCE_LEN - TAG_LEN;
+/// Bytes of the clear end of the slot: sealed length, nonce, tag.
+const TRAILER_LEN: usize = 8 + 8 + TAG_LEN;
+/// Most bytes of the slot that are sealed. Only the used ones are: a group of one block seals 80
+/// bytes here, not 4 KiB. The rest of the slot is zeros that nothing depends on.
+pub const COMMIT_SEALED_MAX: usize = SLOT_LEN - TRAILER_LEN;
 
 const SEQ_AT: usize = 0;
 const CHAIN_AT: usize = SEQ_AT + 8;
@@ -21,7 +23,7 @@ const DURABLE_AT: usize = CHAIN_AT + 16;
 const NONCE_AT: usize = DURABLE_AT + 8;
 const COUNTS_AT: usize = NONCE_AT + 8;
 const RECORDS_AT: usize = COUNTS_AT + 8;
-const _: () = assert!(RECORDS_AT + MAX_RECORDS * RECORD_LEN <= COMMIT_SEALED_LEN);
+const _: () = assert!(RECORDS_AT + MAX_RECORDS * RECORD_LEN <= COMMIT_SEALED_MAX);
 
 /// The plaintext of a commit slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,11 +43,11 @@ pub struct CommitBody {
 }
 
 impl CommitBody {
-    /// Writes the plaintext into `out`. At most [`MAX_RECORDS`] records are kept.
-    pub fn encode(&self, out: &mut [u8; COMMIT_SEALED_LEN]) {
-        out.fill(0);
-        let count = u16::try_from(self.records.len().min(MAX_RECORDS)).unwrap_or(0);
-        let counts = u64::from(count) | (u64::from(self.payload_slots) << 16);
+    /// Writes the plaintext into `out` and returns its length. At most [`MAX_RECORDS`] records are
+    /// kept.
+    pub fn encode(&self, out: &mut [u8; COMMIT_SEALED_MAX]) -> usize {
+        let count = self.records.len().min(MAX_RECORDS);
+        let counts = (count as u64) | (u64::from(self.payload_slots) << 16);
         let head: [(usize, &[u8]); 5] = [
             (SEQ_AT, &self.seq.to_le_bytes()),
             (CHAIN_AT, &self.previous),
@@ -62,27 +64,35 @@ impl CommitBody {
         for (place, record) in places.zip(self.records.iter().take(MAX_RECORDS)) {
             place.copy_from_slice(&record.encode());
         }
+        RECORDS_AT + count * RECORD_LEN
     }
 
     /// Reads a plaintext.
     ///
     /// # Errors
+    /// [`FormatError::Truncated`] when the length is not that of its records;
     /// [`FormatError::Field`] for impossible counts, kinds or payload indices.
-    pub fn decode(bytes: &[u8; COMMIT_SEALED_LEN]) -> Result<Self, FormatError> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
         let field = |field, found| FormatError::Field { what: WHAT, field, found };
-        let counts = u64_at(bytes, COUNTS_AT);
+        let Some((head, records)) = bytes.split_first_chunk::<RECORDS_AT>() else {
+            return Err(FormatError::Truncated { what: WHAT });
+        };
+        let counts = u64_at(head, COUNTS_AT);
         let count = usize::try_from(counts & 0xffff).unwrap_or(usize::MAX);
         let payload_slots = u16::try_from((counts >> 16) & 0xffff).unwrap_or(u16::MAX);
         if count > MAX_RECORDS || usize::from(payload_slots) > MAX_PAYLOAD_SLOTS {
             return Err(field("record or payload count", counts));
         }
+        let (places, rest) = records.as_chunks::<RECORD_LEN>();
+        if places.len() != count || !rest.is_empty() {
+            return Err(FormatError::Truncated { what: WHAT });
+        }
         let mut previous = [0; 16];
-        if let Some(chain) = bytes.get(CHAIN_AT..CHAIN_AT + 16) {
+        if let Some(chain) = head.get(CHAIN_AT..CHAIN_AT + 16) {
             previous.copy_from_slice(chain);
         }
-        let (places, _) = bytes.get(RECORDS_AT..).unwrap_or_default().as_chunks::<RECORD_LEN>();
         let mut records = Vec::with_capacity(count);
-        for place in places.iter().take(count) {
+        for place in places {
             let record = Record::decode(place)?;
             if u16::from(record.payload) > payload_slots {
                 return Err(field("payload index", u64::from(record.payload)));
@@ -90,10 +100,10 @@ impl CommitBody {
             records.push(record);
         }
         Ok(Self {
-            seq: u64_at(bytes, SEQ_AT),
+            seq: u64_at(head, SEQ_AT),
             previous,
-            durable_upto: u64_at(bytes, DURABLE_AT),
-            payload_nonce: u64_at(bytes, NONCE_AT),
+            durable_upto: u64_at(head, DURABLE_AT),
+            payload_nonce: u64_at(head, NONCE_AT),
             payload_slots,
             records,
         })
@@ -103,6 +113,8 @@ impl CommitBody {
 /// The clear end of a commit slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommitTrailer {
+    /// Bytes that are sealed, from the start of the slot.
+    pub sealed_len: u16,
     /// The random half of the commit slot's own nonce.
     pub nonce: u64,
     /// The commit slot's tag: the next link of the chain.
@@ -110,18 +122,30 @@ pub struct CommitTrailer {
 }
 
 /// Splits a slot into its sealed part and its trailer.
-#[must_use]
-pub fn split_commit_slot(slot: &[u8; SLOT_LEN]) -> (&[u8; COMMIT_SEALED_LEN], CommitTrailer) {
+///
+/// # Errors
+/// [`FormatError::Field`] when the sealed length is none that a commit slot can have.
+pub fn split_commit_slot(slot: &[u8; SLOT_LEN]) -> Result<(&[u8], CommitTrailer), FormatError> {
+    let (word, nonce) = (u64_at(slot, COMMIT_SEALED_MAX), u64_at(slot, COMMIT_SEALED_MAX + 8));
+    let possible = word >= RECORDS_AT as u64
+        && word <= (RECORDS_AT + MAX_RECORDS * RECORD_LEN) as u64
+        && (word - RECORDS_AT as u64).is_multiple_of(RECORD_LEN as u64);
+    let sealed_len = u16::try_from(word).ok().filter(|_| possible);
+    let sealed = sealed_len.and_then(|len| slot.get(..usize::from(len)));
+    let (Some(sealed_len), Some(sealed)) = (sealed_len, sealed) else {
+        return Err(FormatError::Field { what: WHAT, field: "sealed length", found: word });
+    };
     let mut tag = [0; TAG_LEN];
     tag.copy_from_slice(slot.last_chunk::<TAG_LEN>().unwrap_or(&[0; TAG_LEN]));
-    let sealed = slot.first_chunk::<COMMIT_SEALED_LEN>().unwrap_or(&[0; COMMIT_SEALED_LEN]);
-    (sealed, CommitTrailer { nonce: u64_at(slot, COMMIT_SEALED_LEN), tag })
+    Ok((sealed, CommitTrailer { sealed_len, nonce, tag }))
 }
 
 /// Writes the trailer at the end of a slot.
 pub fn encode_trailer(slot: &mut [u8; SLOT_LEN], trailer: &CommitTrailer) {
-    if let Some((_, end)) = slot.split_last_chunk_mut::<{ NONCE_LEN + TAG_LEN }>() {
-        let (nonce, tag) = end.split_at_mut(NONCE_LEN);
+    if let Some((_, end)) = slot.split_last_chunk_mut::<TRAILER_LEN>() {
+        let (len, rest) = end.split_at_mut(8);
+        let (nonce, tag) = rest.split_at_mut(8);
+        len.copy_from_slice(&u64::from(trailer.sealed_len).to_le_bytes());
         nonce.copy_from_slice(&trailer.nonce.to_le_bytes());
         tag.copy_from_slice(&trailer.tag);
     }
@@ -159,29 +183,36 @@ mod tests {
     #[test]
     fn a_full_group_round_trips() {
         for count in [0, 1, MAX_RECORDS] {
-            let mut bytes = [0xff; COMMIT_SEALED_LEN];
-            body(count).encode(&mut bytes);
-            assert_eq!(CommitBody::decode(&bytes), Ok(body(count)));
+            let mut bytes = [0xff; COMMIT_SEALED_MAX];
+            let len = body(count).encode(&mut bytes);
+            assert_eq!(len, 48 + 32 * count);
+            assert_eq!(CommitBody::decode(&bytes[..len]), Ok(body(count)));
+            assert!(CommitBody::decode(&bytes[..len - 1]).is_err());
+            assert!(CommitBody::decode(&bytes).is_err());
         }
         let mut slot = [0; SLOT_LEN];
-        let trailer = CommitTrailer { nonce: 5, tag: [6; 16] };
+        let trailer = CommitTrailer { sealed_len: 80, nonce: 5, tag: [6; 16] };
         encode_trailer(&mut slot, &trailer);
-        assert_eq!(split_commit_slot(&slot).1, trailer);
+        let (sealed, read) = split_commit_slot(&slot).unwrap();
+        assert_eq!((sealed.len(), read), (80, trailer));
+        for sealed_len in [0, 47, 81, 4080] {
+            encode_trailer(&mut slot, &CommitTrailer { sealed_len, ..trailer });
+            assert!(split_commit_slot(&slot).is_err());
+        }
     }
 
     #[test]
     fn a_payload_index_past_the_group_is_refused() {
-        let mut bytes = [0; COMMIT_SEALED_LEN];
+        let mut bytes = [0; COMMIT_SEALED_MAX];
         let mut bad = body(3);
         bad.payload_slots = 2;
-        bad.encode(&mut bytes);
-        assert!(matches!(CommitBody::decode(&bytes), Err(FormatError::Field { .. })));
+        let len = bad.encode(&mut bytes);
+        assert!(matches!(CommitBody::decode(&bytes[..len]), Err(FormatError::Field { .. })));
     }
 
     proptest! {
         #[test]
-        fn any_bytes_decode_or_fail(bytes in proptest::collection::vec(any::<u8>(), COMMIT_SEALED_LEN)) {
-            let bytes: [u8; COMMIT_SEALED_LEN] = bytes.try_into().unwrap();
+        fn any_bytes_decode_or_fail(bytes in proptest::collection::vec(any::<u8>(), 0..COMMIT_SEALED_MAX)) {
             let _outcome = CommitBody::decode(&bytes);
         }
     }

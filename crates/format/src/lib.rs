@@ -19,7 +19,7 @@ mod table;
 
 pub use aad::{AAD_LEN, SlotClass, SlotIdentity, nonce};
 pub use commit::{
-    COMMIT_SEALED_LEN, CommitBody, CommitTrailer, MAX_PAYLOAD_SLOTS, MAX_RECORDS, encode_trailer,
+    COMMIT_SEALED_MAX, CommitBody, CommitTrailer, MAX_PAYLOAD_SLOTS, MAX_RECORDS, encode_trailer,
     split_commit_slot,
 };
 pub use entry::{
