@@ -151,8 +151,7 @@ impl Workload {
                     let more = inner.advance_to_crash_point();
                     let again = Arc::new(inner.crash_during_next(&mut rng, CrashMode::PowerLoss));
                     let note = format!(", then in recovery at op {}", inner.index());
-                    let mode =
-                        if mode == CrashMode::KeepAll { CrashMode::PowerLoss } else { mode };
+                    let mode = if mode == CrashMode::KeepAll { CrashMode::PowerLoss } else { mode };
                     drop(self.judge(&again, &cursor, mode, &note));
                     tried += 1;
                     if !more || inner.advance().is_none() {

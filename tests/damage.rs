@@ -165,13 +165,18 @@ fn damage_every_sector(end: End) {
             let outcome = examine(&damaged, &expected, &note);
             if is_super(sector) {
                 // Bytes behind the MAC are padding: harmless.
-                assert!(matches!(outcome, Outcome::Repaired | Outcome::Harmless), "{note}: {outcome:?}");
+                assert!(
+                    matches!(outcome, Outcome::Repaired | Outcome::Harmless),
+                    "{note}: {outcome:?}"
+                );
             }
             tally[outcome as usize] += 1;
         }
     }
     let [refused, reported, repaired, harmless] = tally;
-    println!("{end:?}: {refused} refused, {reported} reported, {repaired} repaired, {harmless} harmless");
+    println!(
+        "{end:?}: {refused} refused, {reported} reported, {repaired} repaired, {harmless} harmless"
+    );
     assert!(reported > 100 && repaired >= 2, "the campaign hit nothing: {tally:?}");
 }
 

@@ -93,7 +93,9 @@ fn run(seed: u64, plan: FaultPlan, lossy: bool) -> Run {
 /// Reopens on a healthy disk after the process died, and after power was lost.
 fn judge(run: &Run, seed: u64, note: &str) {
     let mut rng = StdRng::seed_from_u64(seed ^ 99);
-    for (mode, salt) in [(CrashMode::KeepAll, 1_u64), (CrashMode::PowerLoss, 2), (CrashMode::DropAll, 3)] {
+    for (mode, salt) in
+        [(CrashMode::KeepAll, 1_u64), (CrashMode::PowerLoss, 2), (CrashMode::DropAll, 3)]
+    {
         let left: Arc<dyn Storage> = Arc::new(run.disk.crash_image(&mut rng, mode));
         let world = World::new();
         let (engine, _) = world
@@ -163,7 +165,8 @@ fn host_without_space() {
 fn a_failed_sync_that_loses_data_is_never_retried() {
     for seed in 0..4 {
         for after in 0..60 {
-            let plan = FaultPlan { kind: FaultKind::Sync, after, effect: FaultEffect::Eio, sticky: false };
+            let plan =
+                FaultPlan { kind: FaultKind::Sync, after, effect: FaultEffect::Eio, sticky: false };
             let run = run(seed, plan, true);
             if run.hits == 0 {
                 break;

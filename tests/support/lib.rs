@@ -2,6 +2,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cli;
+pub mod counting;
+pub mod history;
+pub mod leak;
+pub mod nbd_client;
+pub mod tools;
+
 use std::sync::Arc;
 
 use sealvol_core::{BlockCount, ByteLen, Clock, Result, VolumeId};
@@ -97,8 +104,9 @@ impl World {
     #[must_use]
     pub fn builder(&self, storage: Arc<dyn Storage>, seed: u64) -> Builder {
         let auditor = Arc::clone(&self.auditor);
-        let expand: ExpandKey =
-            Arc::new(move |key| Box::new(AuditedKey::expand(AeadBackend::AwsLc, key, Arc::clone(&auditor))));
+        let expand: ExpandKey = Arc::new(move |key| {
+            Box::new(AuditedKey::expand(AeadBackend::AwsLc, key, Arc::clone(&auditor)))
+        });
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
         Engine::builder(storage)
             .settings(busy_settings())

@@ -228,6 +228,7 @@ impl Builder {
         }
         let mut report = OpenReport::default();
         let keyring = Keyring::new(public.volume, keys, self.expand)?;
+        report.keys_unlocked = !keyring.is_locked();
         for key in &public.keys {
             if keyring.commitment(key.id).is_none() {
                 return Err(Error::new(

@@ -45,6 +45,11 @@ impl Keyring {
         Ok(Self { prks, expand, header_mac, super_mac })
     }
 
+    /// Whether all of it is locked in RAM.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.prks.iter().all(|(_, prk)| prk.is_locked())
+    }
+
     /// The key that seals new segments.
     pub(crate) fn current_id(&self) -> u16 {
         self.prks.last().map_or(0, |(id, _)| *id)

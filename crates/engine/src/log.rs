@@ -281,9 +281,9 @@ impl Core {
             }
             state.running = true;
             drop(state);
-            let upto = log.written.load(Ordering::Acquire);
-            let claimed = log.claimed.load(Ordering::Acquire);
             log.unsynced.store(0, Ordering::Relaxed);
+            let claimed = log.claimed.load(Ordering::Acquire);
+            let upto = log.written.load(Ordering::Acquire);
             let outcome = self.storage.sync();
             self.counters.syncs.fetch_add(1, Ordering::Relaxed);
             state = log.sync.lock();

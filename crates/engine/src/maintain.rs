@@ -29,7 +29,8 @@ impl Core {
         let mut wait = MAX_WAIT;
 
         let unsynced = self.log.unsynced.load(Ordering::Relaxed);
-        if unsynced == 0 {
+        let written = self.log.written.load(Ordering::Acquire);
+        if self.log.durable.load(Ordering::Acquire) >= written {
             schedule.sync_at = None;
         } else {
             let interval = Duration::from_millis(self.settings.sync_interval_ms);
@@ -69,9 +70,14 @@ impl Core {
                     return Ok(due - now);
                 }
                 let maintenance = self.maintenance.lock();
-                let seq = self.write_stamp()?;
+                let stamped = self.write_stamp();
                 drop(maintenance);
-                self.sync_to(seq)?;
+                match stamped {
+                    Ok(seq) => self.sync_to(seq)?,
+                    // The flush stands; it is only not provable until there is space again.
+                    Err(error) if error.kind() == ErrorKind::NoSpace => {}
+                    Err(error) => return Err(error),
+                }
                 schedule.stamp_at = None;
                 Ok(MAX_WAIT)
             }
@@ -107,7 +113,9 @@ impl Core {
 
     fn collect_if_due(&self) -> Result<()> {
         let margin = self.gc_low_margin();
-        if self.available.load(Ordering::Acquire) >= self.reserve() + margin {
+        if self.available.load(Ordering::Acquire) >= self.reserve() + margin
+            || self.load_free_segments(self.reserve() + 2 * margin)?
+        {
             return Ok(());
         }
         // Up to twice the margin, so that collection comes in batches.
@@ -152,6 +160,8 @@ pub(crate) fn spawn(core: &Arc<Core>) -> Result<JoinHandle<()>> {
             while !core.wait_for_work(wait) {
                 match core.maintain(&mut schedule) {
                     Ok(next) => wait = next.max(Duration::from_millis(1)),
+                    // Users are told when they write; space may come back.
+                    Err(error) if error.kind() == ErrorKind::NoSpace => wait = MAX_WAIT,
                     Err(error) => {
                         // Fail-stop: users get the error at their next change.
                         core.poison(&error);

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use sealvol_core::{Error, ErrorKind, Result};
 use sealvol_format::{FANOUT, SegmentIndex, Successor, TABLE_PAGE_SEGMENTS};
 
+use crate::checkpoint::Goal;
 use crate::core::Core;
 use crate::segments::SegmentTable;
 
@@ -65,6 +66,7 @@ impl Core {
     /// # Errors
     /// [`ErrorKind::NoSpace`] when reclaiming frees nothing more.
     pub(crate) fn admit(&self, slots: u64) -> Result<()> {
+        self.bound_delta()?;
         let per_segment = u64::from(self.geometry.slots_per_segment()) - 2;
         let need = slots.div_ceil(per_segment);
         let enough = || self.available.load(Ordering::Acquire) >= self.reserve() + need;
@@ -101,13 +103,36 @@ impl Core {
         ))
     }
 
+    /// Bounds the memory of unsettled changes: writers that outrun checkpoints wait for one.
+    fn bound_delta(&self) -> Result<()> {
+        let budget = usize::try_from(self.settings.delta_memory.0).unwrap_or(usize::MAX);
+        let memory = self.index.current_memory();
+        if memory < budget {
+            return Ok(());
+        }
+        self.wake_maintenance();
+        if memory < budget.saturating_mul(2) {
+            return Ok(());
+        }
+        let mut maintenance = self.maintenance.lock();
+        if self.index.current_memory() < budget {
+            return Ok(());
+        }
+        match self.checkpoint(&mut maintenance, &[], Goal::Continue) {
+            Ok(_) => Ok(()),
+            // Without space for a checkpoint the reserve is gone: the write is refused below.
+            Err(error) if error.kind() == ErrorKind::NoSpace => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// How far above the reserve background collection starts.
     pub(crate) fn gc_low_margin(&self) -> u64 {
         (self.superblock_limit.load(Ordering::Relaxed) / 64).clamp(1, 16)
     }
 
     /// Loads table pages until `want` segments are known to be available. Tells whether they are.
-    fn load_free_segments(&self, want: u64) -> Result<bool> {
+    pub(crate) fn load_free_segments(&self, want: u64) -> Result<bool> {
         let mut table = self.table.lock();
         loop {
             self.update_available(&table);

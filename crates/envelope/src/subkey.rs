@@ -64,6 +64,12 @@ impl Prk {
         Self { bytes }
     }
 
+    /// Whether it is locked in RAM: see [`LockedBytes::is_locked`].
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        self.bytes.is_locked()
+    }
+
     /// `HKDF-Expand(PRK, label || salt, 32)`.
     #[must_use]
     pub fn subkey(&self, purpose: Purpose, salt: &[u8]) -> Zeroizing<[u8; 32]> {

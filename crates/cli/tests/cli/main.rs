@@ -1,0 +1,11 @@
+//! Goal: the command does what its help says: results on stdout, one clear error on stderr, the
+//! documented exit code. Method: the built binary, in a directory of its own.
+
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+
+mod bad_input;
+mod full_disk;
+mod help;
+mod serve;
+mod support;
+mod verbs;

@@ -1,0 +1,4 @@
+//! See `sealvol_fuzz::volume_ops`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| sealvol_fuzz::volume_ops::run(data));

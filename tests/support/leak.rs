@@ -1,0 +1,248 @@
+//! Looks for plaintext in a sealed file: whether any 64-byte block of the plaintext with at least 16
+//! distinct byte values occurs in the file, at any byte offset.
+//!
+//! Every such block is looked for, none is left out. Its hash goes into a bitmap and a sorted list;
+//! a rolling hash then slides over the file byte by byte, and what the bitmap lets pass and the list
+//! confirms is compared with the plaintext itself.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+const RUN_LEN: usize = 64;
+const DISTINCT_MIN: u32 = 16;
+/// 2^31 bits: 256 MiB.
+const BITMAP_SHIFT: u32 = 31;
+const BASE: u64 = 0x9e37_79b9_7f4a_7c15;
+const CHUNK_LEN: usize = 8 << 20;
+
+/// `BASE` to the power of the run's length: the weight of the byte that leaves the window.
+const LEAVING: u64 = {
+    let (mut power, mut at) = (1_u64, 0);
+    while at < RUN_LEN {
+        power = power.wrapping_mul(BASE);
+        at += 1;
+    }
+    power
+};
+
+fn hash(run: &[u8]) -> u64 {
+    run.iter().fold(0, |hash: u64, byte| hash.wrapping_mul(BASE).wrapping_add(u64::from(*byte) + 1))
+}
+
+fn roll(hash: u64, leaving: u8, entering: u8) -> u64 {
+    hash.wrapping_mul(BASE)
+        .wrapping_add(u64::from(entering) + 1)
+        .wrapping_sub((u64::from(leaving) + 1).wrapping_mul(LEAVING))
+}
+
+/// Where in the bitmap: the product's low bits depend on few of the run's.
+fn place(hash: u64) -> (usize, u64) {
+    let mixed = (hash ^ (hash >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> (64 - BITMAP_SHIFT);
+    (usize::try_from(mixed / 64).unwrap_or(0), 1 << (mixed % 64))
+}
+
+/// Whether a run has enough distinct byte values to be worth looking for.
+fn is_telling(run: &[u8]) -> bool {
+    let mut seen = [0_u64; 4];
+    for byte in run {
+        if let Some(word) = seen.get_mut(usize::from(byte >> 6)) {
+            *word |= 1 << (byte & 63);
+        }
+    }
+    seen.iter().map(|word| word.count_ones()).sum::<u32>() >= DISTINCT_MIN
+}
+
+/// The telling runs of a plaintext.
+#[derive(Debug)]
+pub struct Plaintext {
+    file: File,
+    bitmap: Vec<u64>,
+    hashes: Vec<u64>,
+}
+
+/// A run of the plaintext found in the other file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leak {
+    /// Where it was found.
+    pub offset: u64,
+    /// Where the plaintext has it.
+    pub plaintext_offset: u64,
+}
+
+/// Reads `[from, to)` in chunks, each overlapping the one before it by `overlap` bytes.
+fn chunks(
+    file: &File,
+    from: u64,
+    to: u64,
+    overlap: usize,
+    mut each: impl FnMut(u64, &[u8]),
+) -> io::Result<()> {
+    let mut buffer = vec![0; CHUNK_LEN];
+    let mut at = from;
+    while at < to {
+        let len = usize::try_from(to - at).unwrap_or(CHUNK_LEN).min(CHUNK_LEN);
+        let part = buffer.get_mut(..len).unwrap_or_default();
+        file.read_exact_at(part, at)?;
+        each(at, part);
+        if at + len as u64 == to {
+            break;
+        }
+        at += (len - overlap) as u64;
+    }
+    Ok(())
+}
+
+impl Plaintext {
+    /// Reads a plaintext file and takes its telling runs, at offsets that are multiples of 64.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let len = file.metadata()?.len();
+        let mut bitmap = vec![0_u64; 1 << (BITMAP_SHIFT - 6)];
+        let mut hashes = Vec::new();
+        chunks(&file, 0, len, 0, |_, part| {
+            for run in part.chunks_exact(RUN_LEN).filter(|run| is_telling(run)) {
+                let hash = hash(run);
+                let (word, bit) = place(hash);
+                if let Some(word) = bitmap.get_mut(word) {
+                    *word |= bit;
+                }
+                hashes.push(hash);
+            }
+        })?;
+        hashes.sort_unstable();
+        hashes.dedup();
+        hashes.shrink_to_fit();
+        Ok(Self { file, bitmap, hashes })
+    }
+
+    /// How many different runs are looked for.
+    #[must_use]
+    pub fn runs(&self) -> usize {
+        self.hashes.len()
+    }
+
+    fn is_known(&self, hash: u64) -> bool {
+        let (word, bit) = place(hash);
+        self.bitmap.get(word).is_some_and(|word| word & bit != 0)
+            && self.hashes.binary_search(&hash).is_ok()
+    }
+
+    /// Looks through a file. `None`: no run of the plaintext is in it.
+    ///
+    /// # Errors
+    /// When either file cannot be read.
+    ///
+    /// # Panics
+    /// When a thread does.
+    pub fn find_in(&self, path: &Path) -> io::Result<Option<Leak>> {
+        let file = File::open(path)?;
+        let len = file.metadata()?.len();
+        let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+        let share = len.div_ceil(threads);
+        let found: Vec<io::Result<Option<Leak>>> = std::thread::scope(|scope| {
+            let file = &file;
+            let workers: Vec<_> = (0..threads)
+                .map(|thread| {
+                    let from = thread * share;
+                    let to = (from + share + RUN_LEN as u64 - 1).min(len);
+                    scope.spawn(move || self.find_between(file, from, to))
+                })
+                .collect();
+            workers.into_iter().map(|worker| worker.join().expect("no panic")).collect()
+        });
+        found.into_iter().find(|found| !matches!(found, Ok(None))).unwrap_or(Ok(None))
+    }
+
+    fn find_between(&self, file: &File, from: u64, to: u64) -> io::Result<Option<Leak>> {
+        let mut suspects: Vec<(u64, [u8; RUN_LEN])> = Vec::new();
+        chunks(file, from, to, RUN_LEN - 1, |at, part| {
+            let Some((first, rest)) = part.split_first_chunk::<RUN_LEN>() else { return };
+            let mut hash = hash(first);
+            let mut suspect = |hash: u64, index: usize| {
+                if self.is_known(hash)
+                    && let Some(run) = part.get(index..).and_then(<[u8]>::first_chunk)
+                {
+                    suspects.push((at + index as u64, *run));
+                }
+            };
+            suspect(hash, 0);
+            for ((entering, leaving), index) in rest.iter().zip(part).zip(1..) {
+                hash = roll(hash, *leaving, *entering);
+                suspect(hash, index);
+            }
+        })?;
+        for (offset, run) in suspects {
+            if let Some(plaintext_offset) = self.locate(&run)? {
+                return Ok(Some(Leak { offset, plaintext_offset }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where the plaintext has this run: hashes can be equal by chance.
+    fn locate(&self, wanted: &[u8; RUN_LEN]) -> io::Result<Option<u64>> {
+        let len = self.file.metadata()?.len();
+        let mut found = None;
+        chunks(&self.file, 0, len, 0, |at, part| {
+            if found.is_none()
+                && let Some(index) = part.chunks_exact(RUN_LEN).position(|run| run == wanted)
+            {
+                found = Some(at + (index * RUN_LEN) as u64);
+            }
+        })?;
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+
+    use super::*;
+
+    fn random(seed: u64, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        StdRng::seed_from_u64(seed).fill(&mut bytes[..]);
+        bytes
+    }
+
+    #[test]
+    fn a_run_is_found_at_any_offset() {
+        let dir = tempfile::tempdir().unwrap();
+        let (plain, sealed) = (dir.path().join("plain"), dir.path().join("sealed"));
+        let text = random(1, 1 << 20);
+        std::fs::write(&plain, &text).unwrap();
+        let plaintext = Plaintext::read(&plain).unwrap();
+        let mut bytes = random(2, 20 << 20);
+        std::fs::write(&sealed, &bytes).unwrap();
+        assert_eq!(plaintext.find_in(&sealed).unwrap(), None);
+        let end = bytes.len();
+        // Also across the borders of chunks and of threads' shares, and at the very end.
+        for at in [0, 1, 4097, CHUNK_LEN - 31, CHUNK_LEN * 2 - 70, end / 2 - 32, end - 64] {
+            let before = bytes.clone();
+            bytes[at..at + 64].copy_from_slice(&text[128 * 64..129 * 64]);
+            std::fs::write(&sealed, &bytes).unwrap();
+            let leak = Leak { offset: at as u64, plaintext_offset: 128 * 64 };
+            assert_eq!(plaintext.find_in(&sealed).unwrap(), Some(leak), "at {at}");
+            bytes = before;
+        }
+    }
+
+    #[test]
+    fn dull_runs_are_not_looked_for() {
+        assert!(!is_telling(&[7; 64]));
+        let mut run = [0; 64];
+        for (byte, at) in run.iter_mut().zip(0..15) {
+            *byte = at;
+        }
+        assert!(!is_telling(&run));
+        run[20] = 200;
+        assert!(is_telling(&run));
+    }
+}
