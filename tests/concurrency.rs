@@ -12,6 +12,13 @@
 //! that on a file; `SEALVOL_CONCURRENT_CRASH_POINTS` (default 4000). A long run: 500000 and 500000. Schedules of
 //! threads do not replay from a seed: raise the budget to see a rare failure again.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a failed step fails the test, and its figures are printed"
+)]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;

@@ -10,6 +10,13 @@
 //!
 //! Budget: `SEALVOL_FULL_MIB` (default 64): size of the volume that is overwritten. A long run: 4096.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a failed step fails the test, and its figures are printed"
+)]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;

@@ -11,6 +11,12 @@
 //! Budget: `SEALVOL_KILL_ROUNDS` (default 50), `SEALVOL_KILL_SEED`; `SEALVOL_FIO_MIB` (default 256).
 //! A long run: 2000 rounds, 4096 MiB.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a failed step fails the test, and its figures are printed"
+)]
+
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;

@@ -9,6 +9,12 @@
 //! Budget: `SEALVOL_SCALE_WRITES` (default 300000) writes to the 1 TiB volume; a long run: 2000000.
 //! Needs about 10 KiB of disk for each, under cargo's target directory.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a failed step fails the test, and its figures are printed"
+)]
+
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;

@@ -3,7 +3,7 @@
 
 use sealvol_core::VolumeId;
 use sealvol_format::{
-    Birth, COMMIT_SEALED_LEN, CommitBody, CommitTrailer, Cursor, Entry, Geometry, Page, Phys,
+    Birth, COMMIT_SEALED_MAX, CommitBody, CommitTrailer, Cursor, Entry, Geometry, Page, Phys,
     Record, RecordKind, SLOT_LEN, SegmentHeader, SegmentIndex, SegmentKind, StoredKey, Successor,
     Suite, Superblock, SuperblockState, TableEntry, TablePage, VolumeState, encode_trailer,
 };
@@ -128,13 +128,15 @@ fn formats(add: &mut Add<'_>) {
             payload_slots,
             records,
         };
-        let (mut sealed, mut slot) = ([0; COMMIT_SEALED_LEN], [0; SLOT_LEN]);
-        body.encode(&mut sealed);
-        slot[..COMMIT_SEALED_LEN].copy_from_slice(&sealed);
-        encode_trailer(&mut slot, &CommitTrailer { nonce: 5, tag: [6; 16] });
+        let (mut sealed, mut slot) = ([0; COMMIT_SEALED_MAX], [0; SLOT_LEN]);
+        let len = body.encode(&mut sealed);
+        slot[..len].copy_from_slice(&sealed[..len]);
+        let trailer = CommitTrailer { sealed_len: len as u16, nonce: 5, tag: [6; 16] };
+        encode_trailer(&mut slot, &trailer);
         add("commit_slot", name, slot.to_vec());
     };
     commit("every-kind", kinds.to_vec(), 5);
+    commit("empty", Vec::new(), 0);
     commit("full", (1..=125).map(|n| record(RecordKind::Data, n.into(), n)).collect(), 125);
     for (record, name) in kinds
         .iter()

@@ -59,7 +59,7 @@ fn make() -> Result<ToyKms, KmsError> {
         root,
         grantee: kms.handle(Caller { principal: grantee, via_service: None }),
         context,
-        blob: generated.wrapped.blob,
+        blob: generated.wrapped.ciphertext,
         plaintext: generated.plaintext,
         token: grant.grant_token,
     })

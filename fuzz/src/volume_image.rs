@@ -258,7 +258,7 @@ impl Trial<'_> {
                 let engine = world.open(storage).expect("opens after an orderly close");
                 let mut found = [0xa5; 4096];
                 engine.read(lba * 4096, &mut found).expect("the new block reads");
-                assert!(found == *block, "the new block is another");
+                assert!(found.as_slice() == block.as_slice(), "the new block is another");
             }
             Err(error) => {
                 self.refusal(&error);

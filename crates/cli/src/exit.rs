@@ -58,17 +58,14 @@ impl std::error::Error for Fail {}
 
 /// The exit code of an error: that of its outermost part that has one.
 pub(crate) fn code_of(error: &anyhow::Error) -> u8 {
-    error.chain().find_map(code_of_one).unwrap_or(GENERAL)
+    // Not in the loop: `anyhow` hides what was put in front as a context from the chain.
+    let own = error.downcast_ref::<Fail>().map(|fail| fail.code);
+    own.or_else(|| error.chain().find_map(code_of_one)).unwrap_or(GENERAL)
 }
 
 fn code_of_one(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
-    if let Some(fail) = error.downcast_ref::<Fail>() {
-        return Some(fail.code);
-    }
     if let Some(error) = error.downcast_ref::<sealvol::Error>() {
-        // A volume whose key the KMS does not have is denied; a missing file is not found.
-        let foreign = error.kms().is_some() && error.kind() == ErrorKind::NotFound;
-        return Some(if foreign { DENIED } else { of_kind(error.kind()) });
+        return Some(of_kind(error.kind()));
     }
     if let Some(error) = error.downcast_ref::<DeviceError>() {
         return Some(of_kind(error.kind()));

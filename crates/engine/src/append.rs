@@ -235,7 +235,7 @@ impl Core {
             }
             let room = state.room(SegmentKind::User, self.geometry.slots_per_segment());
             if let Some(room) = room.filter(|room| *room >= slots) {
-                let nonce = state.nonce(&*self.entropy)?;
+                let nonce = LogState::nonce(&*self.entropy)?;
                 state.opened_id += 1;
                 let id = state.opened_id;
                 let Some(segment) = &state.place(SegmentKind::User).open else { continue };

@@ -98,7 +98,8 @@ impl Core {
                 return Err(error);
             }
         };
-        self.sync_all()?;
+        // From here on an error leaves it open what the disk holds: fail-stop, whatever the kind.
+        self.sync_all().inspect_err(|error| self.poison(error))?;
         let (segments, limit) = {
             let table = self.table.lock();
             (table.segments, table.limit)
@@ -118,7 +119,8 @@ impl Core {
             state.segments = segments;
             state.segment_limit = limit;
             state.clean = goal == Goal::Close;
-        })?;
+        })
+        .inspect_err(|error| self.poison(error))?;
         {
             // No read-modify-write may see its block's entry move from the delta into the tree.
             let _no_rmw = self.reuse_gate.write();
@@ -334,9 +336,6 @@ impl Merger<'_> {
         }
         if !points && self.frozen.ranges.covers(start, end) {
             let birth = self.frozen.birth;
-            for leaf in self.core.index.cached_in(start / fan, end / fan) {
-                self.changed.push((leaf, None));
-            }
             return match old.state() {
                 EntryState::Data => self.reap(level, index, old.into_dead(birth)),
                 _ if old.is_dead() => self.reap(level, index, old),

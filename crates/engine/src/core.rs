@@ -2,7 +2,7 @@
 //! are built on: opening one sealed slot, and finding the key of a segment.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Condvar, Mutex, RwLock};
 use sealvol_core::{Clock, Entropy, Error, ErrorKind, Result, VolumeId};
@@ -56,6 +56,12 @@ pub(crate) struct Core {
     /// Segments in the file, and most that may be, for the same purpose.
     pub(crate) superblock_segments: AtomicU64,
     pub(crate) superblock_limit: AtomicU64,
+    /// Slots that a collection under way may still need.
+    pub(crate) claimed_slots: AtomicU64,
+    /// Which superblock copy (0 or 1) is to be written first.
+    pub(crate) weak_copy: AtomicUsize,
+    /// Slots of users that were admitted and are not in the log yet.
+    pub(crate) admitted_slots: AtomicU64,
     /// The snapshot generation in which blocks are born now.
     pub(crate) generation: AtomicU32,
 }
@@ -206,7 +212,16 @@ impl Core {
         if hot && table.get(segment).is_none() {
             return Ok(None);
         }
-        self.load_table_page(&mut table, SegmentTable::page_of(segment))?;
+        if let Err(error) = self.load_table_page(&mut table, SegmentTable::page_of(segment)) {
+            // The header holds the salt too. Only readers go on from here: whoever changes the
+            // table meets the same error.
+            if !self.read_only || error.kind() != ErrorKind::Corrupt {
+                return Err(error);
+            }
+            let key = Arc::new(self.bootstrap_key(segment)?);
+            self.keys.insert(segment, Arc::clone(&key));
+            return Ok(Some(key));
+        }
         let Some(info) = table.get(segment).filter(|info| info.is_used()) else {
             return Err(Error::new(
                 ErrorKind::Corrupt,
@@ -398,9 +413,12 @@ impl Core {
         next.state.generation += 1;
         let bytes = superblocks::seal(&next, Some(self.keyring.super_mac()))?;
         self.check_fence(&current)?;
-        for copy in 0..2 {
+        // The copy that may be damaged or older first: at every moment one good copy stands.
+        let first = self.weak_copy.load(Ordering::Acquire);
+        for copy in [first, 1 - first] {
             superblocks::write_copy(&*self.storage, copy, &bytes)?;
             self.storage.sync()?;
+            self.weak_copy.store(1 - copy, Ordering::Release);
         }
         *current = next;
         self.counters.superblocks.fetch_add(1, Ordering::Relaxed);
@@ -409,16 +427,17 @@ impl Core {
 
     /// Another writable opener raised the epoch: this one must not write again.
     fn check_fence(&self, current: &Superblock) -> Result<()> {
-        let [a, _] = superblocks::read_copies(&*self.storage)?;
-        if let superblocks::Copy::Parsed { block, raw } = a
-            && superblocks::is_authentic(self.keyring.super_mac(), &raw)
-            && block.state.open_epoch > current.state.open_epoch
-        {
-            return Err(Error::new(
-                ErrorKind::Fenced,
-                "write superblock",
-                "another process has opened this volume for writing; this one stops",
-            ));
+        for copy in superblocks::read_copies(&*self.storage)? {
+            if let superblocks::Copy::Parsed { block, raw } = copy
+                && superblocks::is_authentic(self.keyring.super_mac(), &raw)
+                && block.state.open_epoch > current.state.open_epoch
+            {
+                return Err(Error::new(
+                    ErrorKind::Fenced,
+                    "write superblock",
+                    "another process has opened this volume for writing; this one stops",
+                ));
+            }
         }
         Ok(())
     }

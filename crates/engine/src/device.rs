@@ -223,7 +223,7 @@ impl Core {
                 }
             }
             let (part, after) = rest.split_at(count);
-            self.admit(slots)?;
+            let _admission = self.admit(slots)?;
             self.append(part, self.snapshot_generation(), done)?;
             rest = after;
         }
@@ -264,7 +264,7 @@ impl Core {
     fn modify_block(&self, lba: u64, change: impl Fn(&mut [u8; BLOCK_LEN])) -> Result<()> {
         for _ in 0..MAX_ATTEMPTS {
             // Before the gate: reclaiming needs the gate itself.
-            self.admit(2)?;
+            let _admission = self.admit(2)?;
             let gate = self.reuse_gate.read();
             let entry = self.lookup(lba)?;
             let mut block = [0; BLOCK_LEN];
@@ -313,6 +313,7 @@ impl Core {
         }
         if first < last {
             let blocks = (last - first) / BLOCK_LEN_U64;
+            self.admit_discard()?;
             let piece = Piece::Zeros { lba: first / BLOCK_LEN_U64, blocks };
             self.append(&[piece], self.snapshot_generation(), &mut 0)?;
             self.counters.blocks_zeroed.fetch_add(blocks, Ordering::Relaxed);

@@ -2,7 +2,7 @@
 
 use std::io::IoSlice;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex, RwLock};
@@ -246,7 +246,7 @@ impl Builder {
                 ));
             }
         }
-        let superblock = choose(&*self.storage, &keyring, &public, &mut report)?;
+        let (superblock, weak_copy) = choose(&*self.storage, &keyring, &public, &mut report)?;
         report.clean = superblock.state.clean || superblock.volume_state == VolumeState::Blank;
         let boot_id = sealvol_storage::boot_id().unwrap_or([0; 16]);
         report.same_boot = superblock.state.boot_id == boot_id && boot_id != [0; 16];
@@ -278,6 +278,9 @@ impl Builder {
             available: AtomicU64::new(0),
             superblock_segments: AtomicU64::new(state.segments),
             superblock_limit: AtomicU64::new(state.segment_limit),
+            claimed_slots: AtomicU64::new(0),
+            weak_copy: AtomicUsize::new(weak_copy),
+            admitted_slots: AtomicU64::new(0),
             generation: AtomicU32::new(state.snapshot_generation),
             storage: self.storage,
             clock: self.clock,
@@ -286,14 +289,20 @@ impl Builder {
         });
         {
             let mut table = core.table.lock();
-            core.load_table_tree(&mut table, state.table)?;
+            match core.load_table_tree(&mut table, state.table) {
+                Err(error) if read_only && error.kind() == ErrorKind::Corrupt => {
+                    // What can be read without the table is still worth saving.
+                    report.corruption = Some(format!("{error}"));
+                }
+                outcome => outcome?,
+            }
         }
         let mut replay = core.replay()?;
         if let Some(damage) = replay.corruption.clone() {
             if self.accept_truncation {
                 core.accept_truncation(&mut replay)?;
             } else if read_only {
-                report.corruption = Some(damage);
+                report.corruption.get_or_insert(damage);
             } else {
                 return Err(Error::new(
                     ErrorKind::Corrupt,
@@ -325,13 +334,14 @@ fn choose(
     keyring: &Keyring,
     public: &Superblock,
     report: &mut OpenReport,
-) -> Result<Superblock> {
+) -> Result<(Superblock, usize)> {
     const OP: &str = "open volume";
+    let mut best_at = 0;
     let copies = superblocks::read_copies(storage)?;
     let mut best: Option<Superblock> = None;
     let mut blank: Option<Superblock> = None;
     let mut notes = Vec::new();
-    for (name, copy) in ["A", "B"].into_iter().zip(copies) {
+    for (at, (name, copy)) in ["A", "B"].into_iter().zip(copies).enumerate() {
         match copy {
             Copy::Bad(error) => notes.push(format!("copy {name}: {error}")),
             Copy::Parsed { block, .. } if block.volume != public.volume => {
@@ -350,9 +360,11 @@ fn choose(
                     }
                     if generations.1 > generations.0 {
                         best = Some(*block);
+                        best_at = at;
                     }
                 } else {
                     best = Some(*block);
+                    best_at = at;
                 }
             }
         }
@@ -366,7 +378,7 @@ fn choose(
         report.superblock_repaired = Some(note);
     }
     if let Some(block) = best {
-        return Ok(block);
+        return Ok((block, 1 - best_at));
     }
     let Some(block) = blank else {
         return Err(Error::new(
@@ -379,7 +391,7 @@ fn choose(
         ));
     };
     refuse_blanked(storage, &block)?;
-    Ok(block)
+    Ok((block, 0))
 }
 
 /// A blank superblock beside a segment is not a new volume: its superblock was replaced.

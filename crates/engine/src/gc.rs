@@ -87,7 +87,9 @@ impl Core {
             Err(error) => return Err(error),
         };
         force.sort_unstable();
-        let merged = self.checkpoint(maintenance, &force, Goal::Continue)?;
+        let merged = self.checkpoint(maintenance, &force, Goal::Continue);
+        self.claimed_slots.store(0, Ordering::Release);
+        let merged = merged?;
         let after = self.available.load(Ordering::Acquire);
         Ok(after > before || collected > 0 || merged || maintenance.reap_waiting)
     }
@@ -105,10 +107,15 @@ impl Core {
     /// The emptiest settled segments, as many as the free space can take the contents of.
     fn choose_victims(&self, maintenance: &Maintenance) -> Vec<SegmentIndex> {
         let payload = u64::from(self.geometry.slots_per_segment()) - 2;
-        // What the checkpoint after this needs stays untouched.
-        let kept = self.reserve().saturating_sub(crate::space::GC_RESERVE);
         let free = self.available.load(Ordering::Acquire);
-        let mut budget = free.saturating_sub(kept).clamp(1, MAX_OUTPUT) * payload;
+        let usable = free.saturating_sub(crate::space::ROLL_RESERVE) * payload;
+        let leaves = self.logical_blocks.div_ceil(128);
+        let dirty = self.index.dirty_leaves() as u64;
+        let mut moved = 0;
+        let need = |moved: u64| {
+            let pages = (dirty + moved).min(leaves);
+            moved + pages + pages / 16 + 40
+        };
         let table = self.table.lock();
         let mut candidates: Vec<(u16, u64, SegmentIndex)> = table
             .loaded()
@@ -128,15 +135,22 @@ impl Core {
         for (live, _, segment) in candidates {
             let live = u64::from(live);
             // A victim that is nearly full costs more than it gives.
-            if live > budget || live * 32 > payload * 31 {
+            if moved + live > MAX_OUTPUT * payload
+                || need(moved + live) > usable
+                || live * 32 > payload * 31
+            {
                 break;
             }
-            budget -= live;
+            moved += live;
             gain += payload - live;
             victims.push(segment);
             if victims.len() >= 64 {
                 break;
             }
+        }
+        drop(table);
+        if gain >= payload {
+            self.claimed_slots.store(need(moved), Ordering::Release);
         }
         // Less than a segment's worth: moving would only wear the disk.
         if gain < payload { Vec::new() } else { victims }
@@ -149,7 +163,12 @@ impl Core {
         for segment in segments {
             let Some(key) = self.segment_key(*segment, false)? else { continue };
             let mut bytes = vec![0; len];
-            self.storage.read_at(self.geometry.segment_offset(*segment), &mut bytes)?;
+            if let Err(error) =
+                self.storage.read_at(self.geometry.segment_offset(*segment), &mut bytes)
+            {
+                self.quarantine(*segment, &error);
+                continue;
+            }
             let victim = Victim { segment: *segment, bytes, key };
             self.find_live(&victim, victims.len(), &mut live, force)?;
             victims.push(victim);

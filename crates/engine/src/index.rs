@@ -3,10 +3,11 @@
 //!
 //! # Why a reader never sees an older version
 //! Each shard's lock covers its part of all three layers. Freezing moves the current ranges before
-//! the current points; settling publishes the new root first, then drops the frozen ranges, then
-//! the frozen points. At every moment between those steps, looking from the newest layer down
-//! finds the newest entry, and a tree page is used only if its root is at least as new as the
-//! shard's frozen layer (`version`).
+//! the current points. Settling publishes the new root and its version first; then each shard, in
+//! one step under its lock, drops its frozen points and its stale leaves and takes that version.
+//! The frozen ranges hold for the shards that have not reached the version, and for no other. So at
+//! every moment, looking from the newest layer down finds the newest entry, and a tree page is used
+//! only if its root is at least as new as the shard's frozen layer (`version`).
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
@@ -40,6 +41,16 @@ struct Ranges {
     current_birth: Birth,
     frozen: RangeSet,
     frozen_birth: Birth,
+    /// The version that contains the frozen ranges, once there is one: shards that have reached it
+    /// ignore them, the others still need them.
+    settled_at: Option<u64>,
+}
+
+impl Ranges {
+    /// The frozen ranges, as a shard of `version` sees them.
+    fn frozen_for(&self, version: u64) -> Option<&RangeSet> {
+        self.settled_at.is_none_or(|settled| version < settled).then_some(&self.frozen)
+    }
 }
 
 /// See the module's documentation.
@@ -52,6 +63,7 @@ pub(crate) struct Index {
     current_memory: AtomicUsize,
     current_leaves: AtomicUsize,
     current_ranges: AtomicUsize,
+    frozen_leaves: AtomicUsize,
     frozen: AtomicBool,
     misses: AtomicU64,
 }
@@ -104,6 +116,7 @@ impl Index {
             current_memory: AtomicUsize::new(0),
             current_leaves: AtomicUsize::new(0),
             current_ranges: AtomicUsize::new(0),
+            frozen_leaves: AtomicUsize::new(0),
             frozen: AtomicBool::new(false),
             misses: AtomicU64::new(0),
         }
@@ -126,12 +139,14 @@ impl Index {
 
     /// Leaves that the next checkpoint will rewrite, about.
     pub(crate) fn dirty_leaves(&self) -> usize {
-        self.current_leaves.load(Ordering::Relaxed)
+        self.frozen_leaves.load(Ordering::Relaxed)
+            + self.current_leaves.load(Ordering::Relaxed)
             + 2 * self.current_ranges.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_current_empty(&self) -> bool {
-        self.dirty_leaves() == 0
+        self.current_leaves.load(Ordering::Relaxed) == 0
+            && self.current_ranges.load(Ordering::Relaxed) == 0
     }
 
     /// Whether a checkpoint's delta is still frozen.
@@ -164,7 +179,7 @@ impl Index {
                 continue;
             }
             let (in_current, in_frozen) = if has_ranges {
-                self.in_ranges(leaf * FANOUT as u64 + slot as u64)
+                self.in_ranges(leaf * FANOUT as u64 + slot as u64, shard.version)
             } else {
                 (None, None)
             };
@@ -196,11 +211,12 @@ impl Index {
         LeafView::Complete
     }
 
-    fn in_ranges(&self, lba: u64) -> (Option<Entry>, Option<Entry>) {
+    fn in_ranges(&self, lba: u64, version: u64) -> (Option<Entry>, Option<Entry>) {
         let ranges = self.ranges.read();
+        let frozen = ranges.frozen_for(version).is_some_and(|frozen| frozen.contains(lba));
         (
             ranges.current.contains(lba).then(|| Entry::zero(ranges.current_birth)),
-            ranges.frozen.contains(lba).then(|| Entry::zero(ranges.frozen_birth)),
+            frozen.then(|| Entry::zero(ranges.frozen_birth)),
         )
     }
 
@@ -212,7 +228,7 @@ impl Index {
             return InDelta::Changed(entry);
         }
         let (in_current, in_frozen) = if self.has_ranges.load(Ordering::Acquire) {
-            self.in_ranges(lba)
+            self.in_ranges(lba, shard.version)
         } else {
             (None, None)
         };
@@ -297,6 +313,7 @@ impl Index {
             leaves.extend(shard.frozen.leaf_indices());
         }
         leaves.sort_unstable();
+        self.frozen_leaves.store(self.current_leaves.load(Ordering::Relaxed), Ordering::Relaxed);
         self.current_memory.store(0, Ordering::Relaxed);
         self.current_leaves.store(0, Ordering::Relaxed);
         self.frozen.store(true, Ordering::Release);
@@ -322,14 +339,11 @@ impl Index {
             *current = Root { entry: root, version: current.version + 1 };
             current.version
         };
-        {
+        let zeroed = {
             let mut ranges = self.ranges.write();
-            // Ranges first: a frozen point that followed a frozen range must not be hidden by it.
-            ranges.frozen = RangeSet::default();
-            if ranges.current.is_empty() {
-                self.has_ranges.store(false, Ordering::Release);
-            }
-        }
+            ranges.settled_at = Some(version);
+            ranges.frozen.clone()
+        };
         let mut by_shard: Vec<Vec<(u64, Option<Leaf>)>> = vec![Vec::new(); SHARDS];
         for (leaf, page) in changed {
             if let Some(list) = by_shard.get_mut(shard_of(leaf)) {
@@ -338,6 +352,18 @@ impl Index {
         }
         for (lock, list) in self.shards.iter().zip(by_shard) {
             let mut shard = lock.write();
+            if !zeroed.is_empty() {
+                // Whatever was cached below a zeroed range, whenever it was cached.
+                let fan = FANOUT as u64;
+                let stale: Vec<u64> = shard
+                    .leaves
+                    .keys()
+                    .filter(|leaf| zeroed.intersects(leaf * fan, (leaf + 1) * fan))
+                    .collect();
+                for leaf in stale {
+                    shard.leaves.remove(leaf);
+                }
+            }
             for (leaf, page) in list {
                 match page {
                     Some(page) => shard.leaves.insert(leaf, page),
@@ -347,17 +373,16 @@ impl Index {
             shard.frozen = Delta::default();
             shard.version = version;
         }
-        self.frozen.store(false, Ordering::Release);
-    }
-
-    /// Cached leaves that a change of `[start, end)` touches: for a checkpoint that replaced whole
-    /// subtrees.
-    pub(crate) fn cached_in(&self, start_leaf: u64, end_leaf: u64) -> Vec<u64> {
-        let mut found = Vec::new();
-        for lock in &self.shards {
-            found.extend(lock.read().leaves.keys().filter(|l| (start_leaf..end_leaf).contains(l)));
+        {
+            let mut ranges = self.ranges.write();
+            ranges.frozen = RangeSet::default();
+            ranges.settled_at = None;
+            if ranges.current.is_empty() {
+                self.has_ranges.store(false, Ordering::Release);
+            }
         }
-        found
+        self.frozen_leaves.store(0, Ordering::Relaxed);
+        self.frozen.store(false, Ordering::Release);
     }
 
     /// Leaves in `[first, last]` that the delta layers change, in order.
@@ -380,7 +405,8 @@ impl Index {
         }
         let ranges = self.ranges.read();
         let a = ranges.current.first_at_or_after(lba);
-        let b = ranges.frozen.first_at_or_after(lba);
+        // Once the tree has them, the tree is asked: a point may have followed a range.
+        let b = ranges.frozen_for(u64::MAX).and_then(|frozen| frozen.first_at_or_after(lba));
         match (a, b) {
             (Some(a), Some(b)) => Some(if a.start <= b.start { a } else { b }),
             (a, b) => a.or(b),

@@ -86,7 +86,6 @@ pub(crate) struct LogState {
     /// Number of the last user group that was opened, and of the last that was written.
     pub(crate) opened_id: u64,
     pub(crate) written_id: u64,
-    nonces: NoncePool,
 }
 
 impl LogState {
@@ -95,9 +94,12 @@ impl LogState {
         &mut self.places[kind as usize]
     }
 
-    /// 64 fresh random bits.
-    pub(crate) fn nonce(&mut self, entropy: &dyn Entropy) -> Result<u64> {
-        self.nonces.draw(entropy)
+    /// 64 fresh random bits, drawn when they are needed: a memory image that is resumed twice then
+    /// repeats at most the nonces of its open groups.
+    pub(crate) fn nonce(entropy: &dyn Entropy) -> Result<u64> {
+        let mut bytes = [0; 8];
+        entropy.fill(&mut bytes)?;
+        Ok(u64::from_le_bytes(bytes))
     }
 
     /// Payload slots that the open segment of `kind` still has room for in one group; `None` when
@@ -106,26 +108,6 @@ impl LogState {
         let used = self.place(kind).open.as_ref()?.next_slot;
         let most = u32::try_from(MAX_PAYLOAD_SLOTS).unwrap_or(u32::MAX);
         Some(slots_per_segment.checked_sub(used + 1)?.min(most))
-    }
-}
-
-/// Random bits drawn from the system a batch at a time; each is used once.
-#[derive(Debug, Default)]
-struct NoncePool {
-    unused: Vec<u64>,
-}
-
-impl NoncePool {
-    fn draw(&mut self, entropy: &dyn Entropy) -> Result<u64> {
-        if self.unused.is_empty() {
-            let mut bytes = [0; 512];
-            entropy.fill(&mut bytes)?;
-            let (words, _) = bytes.as_chunks::<8>();
-            self.unused.extend(words.iter().map(|word| u64::from_le_bytes(*word)));
-        }
-        self.unused.pop().ok_or_else(|| {
-            Error::new(ErrorKind::Internal, "draw nonce", "the pool is empty after a refill")
-        })
     }
 }
 
@@ -177,7 +159,6 @@ impl Log {
                 open: None,
                 opened_id: 0,
                 written_id: 0,
-                nonces: NoncePool::default(),
             }),
             changed: Condvar::new(),
             sync: Mutex::default(),

@@ -18,7 +18,7 @@ const MAX_WAIT: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(crate) struct Schedule {
     sync_at: Option<Duration>,
-    stamp_at: Option<(Duration, u64)>,
+    stamp_at: Option<Duration>,
 }
 
 impl Core {
@@ -54,18 +54,19 @@ impl Core {
         Ok(wait)
     }
 
-    /// A STAMP group after idle time makes the last flush provable.
+    /// A STAMP group, in a segment of another kind, makes flushes provable.
     fn stamp_if_due(&self, schedule: &mut Schedule, now: Duration) -> Result<Duration> {
         let change = self.log.last_change.load(Ordering::Acquire);
         let durable = self.log.durable.load(Ordering::Acquire);
         let proved = self.log.proved.load(Ordering::Acquire);
-        if proved >= change || durable < change {
+        if proved >= change.min(durable) {
             schedule.stamp_at = None;
             return Ok(MAX_WAIT);
         }
         let delay = Duration::from_millis(self.settings.stamp_delay_ms);
         match schedule.stamp_at {
-            Some((due, of)) if of == change => {
+            // Also under load: the groups that follow prove a flush too, but in the same segment.
+            Some(due) => {
                 if now < due {
                     return Ok(due - now);
                 }
@@ -81,8 +82,8 @@ impl Core {
                 schedule.stamp_at = None;
                 Ok(MAX_WAIT)
             }
-            _ => {
-                schedule.stamp_at = Some((now + delay, change));
+            None => {
+                schedule.stamp_at = Some(now + delay);
                 Ok(delay)
             }
         }

@@ -12,7 +12,7 @@ use sealvol_format::{
 
 use crate::core::{Content, Core};
 use crate::keyring::SegmentKey;
-use crate::log::Group;
+use crate::log::{Group, LogState};
 
 /// Collects sealed slots of one kind and writes them as full groups.
 pub(crate) struct Batch<'a> {
@@ -74,7 +74,7 @@ impl<'a> Batch<'a> {
         loop {
             let mut state = self.core.log.lock();
             let room = state.room(self.kind, slots);
-            let nonce = state.nonce(&*self.core.entropy)?;
+            let nonce = LogState::nonce(&*self.core.entropy)?;
             if let Some(room) = room.filter(|room| *room > 0)
                 && let Some(open) = &state.place(self.kind).open
             {

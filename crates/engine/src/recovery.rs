@@ -39,12 +39,18 @@ impl Core {
     /// Applies the replayed groups to the index, in order.
     pub(crate) fn apply_replay(&self, replay: &Replay) -> Result<()> {
         self.apply_groups(replay)?;
-        self.hold_visited(replay)
+        if self.read_only { Ok(()) } else { self.hold_visited(replay) }
     }
 
     fn apply_groups(&self, replay: &Replay) -> Result<()> {
         for group in &replay.groups {
-            self.note_segment(group)?;
+            match self.note_segment(group) {
+                // Read-only, a damaged table is lived with: the group's key is known.
+                Err(error) if self.read_only && error.kind() == ErrorKind::Corrupt => {
+                    self.keys.insert(group.header.segment, Arc::clone(&group.key));
+                }
+                outcome => outcome?,
+            }
             for record in &group.found.body.records {
                 let slot = group.found.slot + u32::from(record.payload);
                 let phys = self.geometry.phys(group.header.segment, slot);
@@ -123,6 +129,7 @@ impl Core {
             block.state.open_epoch = epoch;
             block.state.boot_id = boot_id;
             block.state.clean = false;
+            block.state.durable_seq = replay.durable;
             for key in &mut block.keys {
                 key.commitment = self.keyring.commitment(key.id).unwrap_or_default();
             }

@@ -69,16 +69,33 @@ struct Track {
 
 impl Core {
     /// Opens the segment that must carry `seq`; `None` if it was never opened.
+    ///
+    /// A header is one sector, so on honest media its slot holds zeros (fresh, pre-written or
+    /// punched space), the header of an earlier life, or the right one. Anything else is damage,
+    /// and so is the lack of the right one where groups have already been (`slot` > 1): without
+    /// it flushed groups would silently be missed.
     fn open_reader(&self, place: Successor, slot: u32) -> Result<Option<Reader>> {
-        let end = self.geometry.segment_offset(place.segment) + self.geometry.segment_len();
+        let offset = self.geometry.segment_offset(place.segment);
+        let missing = || {
+            Error::new(
+                ErrorKind::Corrupt,
+                "replay log",
+                format!(
+                    "the header of segment {:#x} at file offset {offset} is missing",
+                    place.seq
+                ),
+            )
+        };
+        let end = offset + self.geometry.segment_len();
         if place.segment.0 >= self.geometry.max_segments() || end > self.storage.len()? {
-            return Ok(None);
+            return if slot > 1 { Err(missing()) } else { Ok(None) };
         }
-        let header = match self.read_header(place.segment) {
-            Ok(header) if header.seq == place.seq => header,
-            Ok(_) => return Ok(None),
-            Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(None),
-            Err(error) => return Err(error),
+        let mut first = [0; SLOT_LEN];
+        self.storage.read_at(offset, &mut first)?;
+        let blank = first.get(..512).is_some_and(|sector| sector.iter().all(|byte| *byte == 0));
+        let header = if blank { None } else { Some(self.check_header(place.segment, &first)?) };
+        let Some(header) = header.filter(|header| header.seq == place.seq) else {
+            return if slot > 1 { Err(missing()) } else { Ok(None) };
         };
         let key = self.keyring.segment_key(header.seq, header.key_id, &header.salt)?;
         Ok(Some(Reader {
@@ -124,9 +141,13 @@ impl Core {
     pub(crate) fn replay(&self) -> Result<Replay> {
         let state = self.superblock.lock().state.clone();
         let mut tracks = Vec::with_capacity(SegmentKind::ALL.len());
+        let mut damage = None;
         for start in state.cursors {
             let place = Successor { segment: start.segment, seq: start.seq };
-            let current = if start.seq == 0 { None } else { self.open_reader(place, start.slot)? };
+            let current = match start.seq {
+                0 => None,
+                _ => note_damage(self.open_reader(place, start.slot), &mut damage)?.flatten(),
+            };
             tracks.push(Track { start, current, next: None, passed: Vec::new() });
         }
         let mut replay = Replay {
@@ -140,7 +161,8 @@ impl Core {
         };
         'groups: loop {
             for track in &mut tracks {
-                if let Some(group) = self.take_next(track, replay.last_seq + 1, &replay.chain)? {
+                let next = self.take_next(track, replay.last_seq + 1, &replay.chain);
+                if let Some(group) = note_damage(next, &mut damage)?.flatten() {
                     replay.last_seq = group.seq;
                     replay.chain = group.found.tag;
                     replay.durable = replay.durable.max(group.found.body.durable_upto);
@@ -153,8 +175,12 @@ impl Core {
         for track in &mut tracks {
             replay.visited.extend(track.passed.drain(..));
             replay.visited.extend(track.current.as_ref().map(|reader| Arc::clone(&reader.header)));
-            let beyond = self.durable_beyond(track)?;
-            replay.durable = replay.durable.max(beyond);
+            let beyond = note_damage(self.durable_beyond(track), &mut damage)?;
+            replay.durable = replay.durable.max(beyond.unwrap_or(0));
+        }
+        if damage.is_some() {
+            replay.corruption = damage;
+            return Ok(replay);
         }
         if replay.last_seq < replay.durable {
             let places: Vec<String> = tracks.iter().map(|track| self.describe(track)).collect();
@@ -167,7 +193,8 @@ impl Core {
             ));
             return Ok(replay);
         }
-        self.drop_incomplete(&mut replay)?;
+        note_damage(self.drop_incomplete(&mut replay), &mut damage)?;
+        replay.corruption = damage;
         Ok(replay)
     }
 
@@ -302,5 +329,19 @@ impl Core {
             }
         }
         Ok(true)
+    }
+}
+
+/// Sets damage and read errors aside, the first one with its text: they end the log where they are,
+/// and the caller decides whether to go on read-only. Other errors pass.
+fn note_damage<T>(outcome: Result<T>, damage: &mut Option<String>) -> Result<Option<T>> {
+    match outcome {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io) => {
+            let cause = std::error::Error::source(&error).map(|source| format!(": {source}"));
+            damage.get_or_insert(format!("{error}{}", cause.unwrap_or_default()));
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }

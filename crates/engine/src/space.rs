@@ -14,9 +14,9 @@ use crate::core::Core;
 use crate::segments::SegmentTable;
 
 /// Segments for the next roll of each kind, and one to spare.
-const ROLL_RESERVE: u64 = 4;
+pub(crate) const ROLL_RESERVE: u64 = 4;
 /// Segments that garbage collection may fill before a checkpoint frees its victims.
-pub(crate) const GC_RESERVE: u64 = 2;
+pub(crate) const GC_RESERVE: u64 = 4;
 /// Rounds of reclaiming that one write waits for before it reports that there is no space.
 const RECLAIM_ROUNDS: u32 = 64;
 
@@ -37,16 +37,31 @@ pub(crate) fn segment_limit(logical_blocks: u64, slots_per_segment: u32, percent
     u64::try_from(scaled).unwrap_or(u64::MAX).saturating_add(fixed_overhead(leaves, slots))
 }
 
+/// Space set aside for one write until it is in the log.
+#[derive(Debug)]
+pub(crate) struct Admission<'a> {
+    core: &'a Core,
+    slots: u64,
+}
+
+impl Drop for Admission<'_> {
+    fn drop(&mut self) {
+        self.core.admitted_slots.fetch_sub(self.slots, Ordering::AcqRel);
+    }
+}
+
 impl Core {
     /// Segments that users may not take.
     pub(crate) fn reserve(&self) -> u64 {
         let slots = u64::from(self.geometry.slots_per_segment());
         let leaves = self.logical_blocks.div_ceil(FANOUT as u64);
-        let dirty = (self.index.dirty_leaves() as u64).min(leaves);
+        let dirty = (self.index.dirty_leaves() as u64 + GC_RESERVE * (slots - 2)).min(leaves);
         // Inner pages above the dirty leaves, and the table.
         let segments = self.superblock_segments.load(Ordering::Relaxed);
         let pages = dirty + dirty / 16 + 16 + segments / TABLE_PAGE_SEGMENTS as u64;
-        pages.div_ceil(slots - 2) + ROLL_RESERVE + GC_RESERVE
+        (pages + self.claimed_slots.load(Ordering::Acquire)).div_ceil(slots - 2)
+            + ROLL_RESERVE
+            + GC_RESERVE
     }
 
     /// Segments that could be had, by the books; an underestimate while table pages are unloaded.
@@ -61,32 +76,35 @@ impl Core {
     }
 
     /// Waits until a user write of `slots` (payload and commit slots) may take the space it needs,
-    /// reclaiming if necessary.
+    /// reclaiming if necessary. The space is the caller's until it drops the admission.
     ///
     /// # Errors
     /// [`ErrorKind::NoSpace`] when reclaiming frees nothing more.
-    pub(crate) fn admit(&self, slots: u64) -> Result<()> {
+    pub(crate) fn admit(&self, slots: u64) -> Result<Admission<'_>> {
         self.bound_delta()?;
         let per_segment = u64::from(self.geometry.slots_per_segment()) - 2;
-        let need = slots.div_ceil(per_segment);
-        let enough = || self.available.load(Ordering::Acquire) >= self.reserve() + need;
-        if self.available.load(Ordering::Acquire) < self.reserve() + need + self.gc_low_margin() {
+        let admission = Admission { core: self, slots };
+        self.admitted_slots.fetch_add(slots, Ordering::AcqRel);
+        // All writers that are on their way, this one included.
+        let need = || self.admitted_slots.load(Ordering::Acquire).div_ceil(per_segment);
+        let enough = || self.available.load(Ordering::Acquire) >= self.reserve() + need();
+        if self.available.load(Ordering::Acquire) < self.reserve() + need() + self.gc_low_margin() {
             self.wake_maintenance();
         }
         if enough() {
-            return Ok(());
+            return Ok(admission);
         }
         self.counters.space_waits.fetch_add(1, Ordering::Relaxed);
         for _ in 0..RECLAIM_ROUNDS {
             let mut maintenance = self.maintenance.lock();
-            if enough() || self.load_free_segments(self.reserve() + need)? {
-                return Ok(());
+            if enough() || self.load_free_segments(self.reserve() + need())? {
+                return Ok(admission);
             }
             self.check_alive("write")?;
             let progress = self.reclaim(&mut maintenance)?;
             drop(maintenance);
             if enough() {
-                return Ok(());
+                return Ok(admission);
             }
             if !progress {
                 break;
@@ -101,6 +119,24 @@ impl Core {
                 self.table.lock().limit
             ),
         ))
+    }
+
+    /// Lets a discard pass. It may use the reserve, for it is what makes room on a full volume, but
+    /// not the last segments: those are for the checkpoint that settles it.
+    pub(crate) fn admit_discard(&self) -> Result<()> {
+        self.bound_delta()?;
+        for _ in 0..RECLAIM_ROUNDS {
+            if self.available.load(Ordering::Acquire) > ROLL_RESERVE + GC_RESERVE {
+                return Ok(());
+            }
+            let mut maintenance = self.maintenance.lock();
+            if self.load_free_segments(ROLL_RESERVE + GC_RESERVE + 1)?
+                || !self.reclaim(&mut maintenance)?
+            {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Bounds the memory of unsettled changes: writers that outrun checkpoints wait for one.

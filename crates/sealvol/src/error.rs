@@ -87,8 +87,9 @@ impl Error {
                 format!("the KMS has no key {key}"),
                 "see `sealvol key list`, or make one with `sealvol key create`",
             ),
+            // Not `NotFound`: that is the file.
             KmsErrorKind::NotFound => (
-                ErrorKind::NotFound,
+                ErrorKind::Denied,
                 format!("this KMS has no key {key}"),
                 "give the KMS that wrapped the volume's data key (`--data` or `--kms`); the data \
                  is intact",
@@ -201,7 +202,7 @@ mod tests {
             (K::Denied, ErrorKind::Denied, "allow kms:Decrypt"),
             (K::Corrupt, ErrorKind::Corrupt, "restore the file"),
             (K::KeyUnusable, ErrorKind::Denied, "sealvol key enable"),
-            (K::NotFound, ErrorKind::NotFound, "--data"),
+            (K::NotFound, ErrorKind::Denied, "--data"),
             (K::LimitExceeded, ErrorKind::Denied, "quota"),
             (K::Conflict, ErrorKind::Conflict, "again"),
             (K::Retry, ErrorKind::Retry, "try again"),

@@ -24,6 +24,20 @@ pub(crate) struct Report {
     pub(crate) cells: Vec<CellFigures>,
 }
 
+impl Report {
+    /// What makes the figures say less than they seem to.
+    pub(crate) fn warning(&self) -> Option<String> {
+        let initialised = self.settings.initialised;
+        (initialised < 0.99).then(|| {
+            format!(
+                "only {:.0}% of the volume holds data; the rest reads as zeros without the disk, \
+                 the cipher or a comparison that means anything",
+                initialised * 100.0
+            )
+        })
+    }
+}
+
 #[derive(Debug, Serialize)]
 pub(crate) struct SettingsUsed {
     /// An existing volume, or a temporary one.

@@ -128,6 +128,9 @@ fn conditions(out: &mut String, report: &Report) -> Result {
             n => format!("a flush after every {n} writes"),
         },
     )?;
+    if let Some(warning) = report.warning() {
+        writeln!(out, "<p class=\"warn\">{}</p>", escape(&warning))?;
+    }
     if report.quick {
         writeln!(out, "<p class=\"warn\">A quick run: its figures mean little.</p>")?;
     }
@@ -261,7 +264,7 @@ fn ratios(out: &mut String, cells: &[&CellFigures]) -> Result {
              <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\
              <rect class=\"bar\" x=\"{LEFT}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\" rx=\"2\"/>\
              <line class=\"whisker\" x1=\"{:.1}\" x2=\"{:.1}\" y1=\"{middle:.1}\" y2=\"{middle:.1}\"/>\
-             <text x=\"{:.1}\" y=\"{:.1}\">{:.2}<tspan class=\"s\" dx=\"4\">{:.2}\u{2013}{:.2}</tspan>\
+             <text x=\"{:.1}\" y=\"{:.1}\">{}<tspan class=\"s\" dx=\"4\">{}\u{2013}{}</tspan>\
              </text></g>",
             label(figures),
             ratio.mean,
@@ -279,9 +282,9 @@ fn ratios(out: &mut String, cells: &[&CellFigures]) -> Result {
             x(ratio.high),
             LEFT + PLOT + 6.0,
             middle + 4.0,
-            ratio.mean,
-            ratio.low,
-            ratio.high,
+            short(ratio.mean),
+            short(ratio.low),
+            short(ratio.high),
         )?;
     }
     let one = x(1.0);
@@ -357,6 +360,15 @@ fn latencies(out: &mut String, cells: &[&CellFigures]) -> Result {
     }
     out.push_str("</svg>");
     Ok(())
+}
+
+/// Three digits or so.
+fn short(ratio: f64) -> String {
+    match ratio {
+        r if r < 10.0 => format!("{r:.2}"),
+        r if r < 100.0 => format!("{r:.1}"),
+        r => format!("{r:.0}"),
+    }
 }
 
 fn signed_us(us: f64) -> String {

@@ -135,7 +135,6 @@ pub(crate) fn all(
     steps.say("setting up");
     let clock = SystemClock::new();
     let machine = Machine::probe(&args.dir);
-    let cipher = cipher_rates(&clock, if args.quick { 0.05 } else { 0.4 })?;
 
     // The volume at its fullest, what it needs for itself, and the plain file.
     let most = args.size.0 / 100 * u64::from(args.space) + (256 << 20);
@@ -145,6 +144,7 @@ pub(crate) fn all(
         Some(path) => Sealed::existing(path, global)?,
         None => Sealed::temporary(args, scratch.join("sealed.vol"))?,
     };
+    let cipher = cipher_rates(&clock, sealed.options.aead, if args.quick { 0.05 } else { 0.2 })?;
     let volume = sealed.attach()?;
     let len = match &args.path {
         Some(_) => volume.info().len.0.min(args.size.0),
@@ -297,9 +297,10 @@ fn attach_times(sealed: &Sealed, clock: &SystemClock) -> anyhow::Result<Attach> 
 }
 
 /// The bare cipher on one core, 4 KiB at a time, out of place, from 1 MiB of memory.
-fn cipher_rates(clock: &SystemClock, seconds: f64) -> anyhow::Result<Cipher> {
+/// The best of a few rounds, as it is to be a ceiling.
+fn cipher_rates(clock: &SystemClock, backend: AeadBackend, seconds: f64) -> anyhow::Result<Cipher> {
     const BLOCK: usize = 4096;
-    let backend = AeadBackend::fastest();
+    const ROUNDS: usize = 5;
     let key = backend.expand(&[7; 32]);
     let plain = noise(1 << 20, 1);
     let mut sealed = vec![0; plain.len()];
@@ -314,15 +315,19 @@ fn cipher_rates(clock: &SystemClock, seconds: f64) -> anyhow::Result<Cipher> {
         nonce
     };
     let rate = |pass: &mut dyn FnMut() -> anyhow::Result<()>| {
-        let start = clock.monotonic();
-        let mut passes = 0_u32;
-        let mut elapsed = Duration::ZERO;
-        while elapsed.as_secs_f64() < seconds {
-            pass()?;
-            passes += 1;
-            elapsed = clock.monotonic() - start;
+        let mut best = 0.0_f64;
+        for _ in 0..ROUNDS {
+            let start = clock.monotonic();
+            let mut passes = 0_u32;
+            let mut elapsed = Duration::ZERO;
+            while elapsed.as_secs_f64() < seconds {
+                pass()?;
+                passes += 1;
+                elapsed = clock.monotonic() - start;
+            }
+            best = best.max(f64::from(passes) / 1024.0 / elapsed.as_secs_f64());
         }
-        anyhow::Ok(f64::from(passes) / 1024.0 / elapsed.as_secs_f64())
+        anyhow::Ok(best)
     };
     let seal = rate(&mut || {
         let blocks = plain.chunks(BLOCK).zip(sealed.chunks_mut(BLOCK)).zip(&mut tags);

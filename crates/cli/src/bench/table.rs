@@ -39,6 +39,9 @@ fn write_all(out: &mut String, report: &Report) -> std::fmt::Result {
     if report.quick {
         writeln!(out, "QUICK: a smoke run, whose figures mean little")?;
     }
+    if let Some(warning) = report.warning() {
+        writeln!(out, "CAUTION: {warning}")?;
+    }
     writeln!(out)?;
     writeln!(
         out,

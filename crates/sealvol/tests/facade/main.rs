@@ -2,7 +2,7 @@
 //! emptied. Method: real files in temporary directories, the embedded KMS in memory, and key services
 //! that fail.
 
-#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed step fails the test")]
 
 mod bad_input;
 mod damage;
