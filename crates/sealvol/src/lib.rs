@@ -45,7 +45,7 @@
 //! # Where to go from here
 //! - [`Volume`], [`VolumeSpec`], [`OpenOptions`]: a volume's life;
 //! - [`import_raw`], [`import_new`], [`export_raw`]: plain images in and out;
-//! - [`verify`], [`VolumeInfo`]: checks, and what a file tells without its key;
+//! - [`verify()`], [`VolumeInfo`]: checks, and what a file tells without its key;
 //! - [`kms`]: the embedded KMS; [`KeyService`]: what another KMS must be able to do;
 //! - `nbd` (feature `nbd`): serving a volume to a VM or a host.
 
