@@ -11,6 +11,14 @@
 //! `SEALVOL_CRASH_SEED` on. A failure names its seed and operation; run it alone with
 //! `SEALVOL_CRASH_SEED=<seed> SEALVOL_CRASH_POINTS=1`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    reason = "a test: a panic is its way to fail, and its figures go to the terminal"
+)]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -6,6 +6,14 @@
 //! bytes; then the volume is opened, read whole, and verified. Slots, segments, superblocks and
 //! volumes are swapped.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    reason = "a test: a panic is its way to fail, and its figures go to the terminal"
+)]
+
 use std::sync::Arc;
 use std::time::Duration;
 

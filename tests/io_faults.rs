@@ -5,6 +5,14 @@
 //! workload completes without meeting the fault; after each run the volume is opened again on a
 //! healthy disk, after a process death and after a power loss, and held against the model.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    reason = "a test: a panic is its way to fail, and its figures go to the terminal"
+)]
+
 use std::sync::Arc;
 
 use rand::rngs::StdRng;

@@ -14,7 +14,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    clippy::print_stdout,
     reason = "a failed step fails the test, and its figures are printed"
 )]
 

@@ -39,7 +39,7 @@ fn corpora_hold_no_finding() {
         let committed = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(&path));
         assert!(
             committed.is_ok_and(|bytes| bytes == seed.bytes),
-            "{} is not what `cargo run --bin seed_corpus` writes: run it",
+            "{} is not what `cargo run --example seed_corpus` writes: run it",
             path.display()
         );
     }

@@ -101,10 +101,14 @@ impl<K: Copy + Eq + Hash, V> Clock<K, V> {
 
 const SHARDS: usize = 8;
 
-/// Inner pages by (address, nonce): an address can be reused, the pair cannot.
+/// Address and nonce: an address can be reused, the pair cannot.
+type PageKey = (u64, u64);
+type PageShard = RwLock<Clock<PageKey, Arc<Page>>>;
+
+/// Inner pages.
 #[derive(Debug)]
 pub(crate) struct PageCache {
-    shards: [RwLock<Clock<(u64, u64), Arc<Page>>>; SHARDS],
+    shards: [PageShard; SHARDS],
 }
 
 impl PageCache {
@@ -114,7 +118,7 @@ impl PageCache {
         }
     }
 
-    fn shard(&self, entry: &Entry) -> &RwLock<Clock<(u64, u64), Arc<Page>>> {
+    fn shard(&self, entry: &Entry) -> &PageShard {
         let at = usize::try_from(entry.phys().0 % SHARDS as u64).unwrap_or(0);
         self.shards.get(at).unwrap_or(&self.shards[0])
     }

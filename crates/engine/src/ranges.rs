@@ -62,6 +62,7 @@ impl RangeSet {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "LBAs below 96")]
 mod tests {
     use proptest::prelude::*;
 

@@ -173,7 +173,7 @@ impl Core {
             break;
         }
         for track in &mut tracks {
-            replay.visited.extend(track.passed.drain(..));
+            replay.visited.append(&mut track.passed);
             replay.visited.extend(track.current.as_ref().map(|reader| Arc::clone(&reader.header)));
             let beyond = note_damage(self.durable_beyond(track), &mut damage)?;
             replay.durable = replay.durable.max(beyond.unwrap_or(0));

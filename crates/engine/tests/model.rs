@@ -1,6 +1,14 @@
 //! Goal: an open volume behaves as an array of sectors, through checkpoints, collection, reopening
 //! and crashes of the process. Method: random operations from a seed against a plain array.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    reason = "a test: a panic is its way to fail, and its figures go to the terminal"
+)]
+
 use std::sync::Arc;
 
 use rand::rngs::StdRng;

@@ -164,3 +164,34 @@ fn a_reader_that_goes_away_is_no_error() {
     let ran = Ran::from(child.wait_with_output().unwrap());
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
 }
+
+/// A block device holds other bytes where the volume has holes: they must not show through.
+#[test]
+fn block_devices_are_imported_from_and_exported_to() {
+    let place = Place::new();
+    let image = place.image("raw", 4 << 20);
+    place.run("volume create v --size 16MiB").ok();
+    place.run("volume import raw v").ok();
+    std::fs::write(place.path("disk"), vec![0xee; 20 << 20]).unwrap();
+    let losetup = |args: &[&str]| -> Option<String> {
+        let mut command = std::process::Command::new("losetup");
+        let output = command.args(args).current_dir(place.dir.path()).output().ok()?;
+        let ran = Ran::from(output);
+        (ran.code == 0).then(|| ran.out.trim().to_owned())
+    };
+    let Some(device) = losetup(&["-f", "--show", "disk"]) else {
+        println!("skipped: loop devices are not allowed here");
+        return;
+    };
+    let exported = place.run(&format!("volume export v {device}"));
+    let imported = place.run(&format!("volume import {device} w"));
+    losetup(&["-d", &device]);
+    exported.ok();
+    imported.ok();
+    let disk = std::fs::read(place.path("disk")).unwrap();
+    assert!(disk[..4 << 20] == image);
+    assert!(disk[4 << 20..16 << 20].iter().all(|byte| *byte == 0), "old bytes show through");
+    assert!(disk[16 << 20..].iter().all(|byte| *byte == 0xee), "behind the volume");
+    place.run("volume export w back").ok();
+    assert!(std::fs::read(place.path("back")).unwrap() == disk);
+}
