@@ -3,7 +3,7 @@
 //!
 //! A case either holds, or the fixture says why its backend cannot show it ([`NotSupported`]), or
 //! it panics. Nothing is skipped silently: [`run_all`] returns all three in a [`Report`], the third
-//! by panicking with the case's name. Numbers in case names (`c05_…`) are those of the project's
+//! by panicking with the case's name. Numbers in case names (`c05_...`) are those of the project's
 //! list of KMS cases; names without a number are promises of the trait alone.
 
 #![expect(

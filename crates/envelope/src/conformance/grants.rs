@@ -186,7 +186,7 @@ pub async fn c39_constraint_limits(fixture: &dyn Fixture) -> Outcome {
     let other = fixture.other(0)?;
     let service = fixture.privileged();
     let pairs = |count: usize, value_len: usize| {
-        let pairs = (0..count).map(|i| (format!("name-{i}"), "é".repeat(value_len)));
+        let pairs = (0..count).map(|i| (format!("name-{i}"), "\u{e9}".repeat(value_len)));
         EncryptionContext::from_pairs(pairs).expect("a valid context")
     };
     for bad in [pairs(9, 1), pairs(1, 385)] {
