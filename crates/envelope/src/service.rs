@@ -239,7 +239,7 @@ pub enum RetireGrantRequest {
 }
 
 /// A key management service as one caller sees it. Implementations bind the [`Caller`] when the
-/// handle is made; the suite in [`crate::conformance`] says what each operation must do.
+/// handle is made; the suite in `conformance` (a feature) says what each operation must do.
 ///
 /// # Cancellation
 /// Dropping a future may leave the call done or not done at the service; none of the calls changes

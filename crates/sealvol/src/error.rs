@@ -79,7 +79,9 @@ impl Error {
             ),
             KmsErrorKind::KeyUnusable => (
                 ErrorKind::Denied,
-                format!("the key is disabled or about to be deleted; `sealvol key enable {key}`"),
+                format!(
+                    "the key is disabled or about to be deleted; run `sealvol key enable {key}`"
+                ),
                 if creating { "or use another key" } else { "and open again; the data is intact" },
             ),
             KmsErrorKind::NotFound if creating => (
