@@ -30,7 +30,7 @@ pub fn run(data: &[u8]) {
         export: ExportInfo {
             name: "vol".to_owned(),
             description: String::new(),
-            len: [0, 1 << 20, 1 << 45, u64::MAX & !511][usize::from((flags >> 4) & 3)],
+            len: [0, 1 << 20, 1 << 45, !511][usize::from((flags >> 4) & 3)],
             read_only: flags & 1 != 0,
             preferred_block_len: 4096,
         },

@@ -294,11 +294,11 @@ fn kms(add: &mut Add<'_>) {
 }
 
 fn volumes(add: &mut Add<'_>) {
-    // Shape: 299 blocks, 16 slots, 130 percent. See `volume_ops::next_op` for the codes.
-    let shape = [42, 1, 0, 1];
+    // Shape: 199 blocks, 16 slots, 130 percent. See `volume_ops::next_op` for the codes.
+    let shape = [198, 0, 0, 1];
     let ops = |ops: &[&[u8]]| [&shape[..], &ops.concat()].concat();
     let mixed: [&[u8]; 15] = [
-        &[0, 0, 0, 64],     // write
+        &[0, 0, 0, 25],     // write
         &[1, 200, 0, 255],  // write
         &[6, 9, 0, 11],     // batch
         &[128, 3, 0, 5],    // write parts of blocks
@@ -316,10 +316,10 @@ fn volumes(add: &mut Add<'_>) {
     ];
     add("volume_ops", "mixed", ops(&mixed));
     let rewrites: Vec<u8> =
-        (0..150_u8).flat_map(|n| [n % 5, n.wrapping_mul(37), n % 9, 200]).collect();
+        (0..180_u8).flat_map(|n| [n % 5, n.wrapping_mul(37), n % 6, 31]).collect();
     add("volume_ops", "overwritten-often", ops(&[&rewrites, &[13, 14, 12, 16, 19]]));
     let discards: Vec<u8> =
-        (0..40_u8).flat_map(|n| [0, n, n % 9, 90, 7, n, n % 9, n, n % 3, 12, 17]).collect();
+        (0..30_u8).flat_map(|n| [0, n, n % 6, 255, 7, n, n % 6, n, 0, 12, 17]).collect();
     add("volume_ops", "discards-and-crashes", ops(&[&discards]));
 
     // Which image, how to open it, then damage: see `volume_image::damage` for the codes.

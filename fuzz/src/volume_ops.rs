@@ -14,7 +14,7 @@ use crate::memory::bounded;
 use crate::volume::{Shape, World, create_volume, data_key};
 
 /// Most operations of one run: beyond this they only cost time.
-const OPS_MAX: usize = 400;
+const OPS_MAX: usize = 200;
 /// Most memory of one run: storage, model and engine.
 const BUDGET: usize = 256 << 20;
 
@@ -45,6 +45,8 @@ fn next_op(input: &mut Input<'_>) -> Op {
     match code % 20 {
         0..6 => {
             let (at, len) = (place(input), input.u8());
+            // Mostly short, for the sake of speed; the longest take several groups.
+            let len = if len < 250 { len % 32 } else { len };
             Op::Write { at, len, fua: code & 0x40 != 0 }
         }
         6 => Op::Batch { at: input.u16(), count: input.u8() % 12 },
@@ -77,7 +79,7 @@ struct Run {
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let shape = Shape {
-        blocks: u64::from(input.u16()) % 500 + 1,
+        blocks: u64::from(input.u16()) % 300 + 1,
         slots: [16, 32, 64, 256][usize::from(input.u8() % 4)],
         percent: [110, 130, 130, 200][usize::from(input.u8() % 4)],
     };

@@ -1,9 +1,11 @@
 //! Looks for plaintext in a sealed file: whether any 64-byte block of the plaintext with at least 16
-//! distinct byte values occurs in the file, at any byte offset.
+//! distinct byte values occurs in the file, at any byte offset. Every such block is looked for, none
+//! is left out.
 //!
-//! Every such block is looked for, none is left out. Its hash goes into a bitmap and a sorted list;
-//! a rolling hash then slides over the file byte by byte, and what the bitmap lets pass and the list
-//! confirms is compared with the plaintext itself.
+//! Each 64-byte run is known by its *anchor*: of the 57 words of 8 bytes in it, the one that a
+//! mixing function makes smallest. Equal runs have equal anchors, wherever they are, and neighbouring
+//! windows mostly share theirs, so that few words of the file have to be looked up. What has a known
+//! anchor is compared with the plaintext itself.
 
 use std::fs::File;
 use std::io;
@@ -11,35 +13,29 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 const RUN_LEN: usize = 64;
+const WORD_LEN: usize = 8;
+const WORDS: usize = RUN_LEN - WORD_LEN + 1;
 const DISTINCT_MIN: u32 = 16;
-/// 2^31 bits: 256 MiB.
-const BITMAP_SHIFT: u32 = 31;
-const BASE: u64 = 0x9e37_79b9_7f4a_7c15;
-const CHUNK_LEN: usize = 8 << 20;
+/// 2^30 bits: 128 MiB.
+const BITMAP_SHIFT: u32 = 30;
+const CHUNK_LEN: usize = 1 << 20;
 
-/// `BASE` to the power of the run's length: the weight of the byte that leaves the window.
-const LEAVING: u64 = {
-    let (mut power, mut at) = (1_u64, 0);
-    while at < RUN_LEN {
-        power = power.wrapping_mul(BASE);
-        at += 1;
+/// The order by which a run's anchor is chosen, one to one but for words of one repeated byte: those
+/// are last, because padding is full of them.
+fn rank(word: u64) -> u64 {
+    if word == (word & 0xff).wrapping_mul(0x0101_0101_0101_0101) {
+        return u64::MAX;
     }
-    power
-};
-
-fn hash(run: &[u8]) -> u64 {
-    run.iter().fold(0, |hash: u64, byte| hash.wrapping_mul(BASE).wrapping_add(u64::from(*byte) + 1))
+    (word ^ (word >> 31)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-fn roll(hash: u64, leaving: u8, entering: u8) -> u64 {
-    hash.wrapping_mul(BASE)
-        .wrapping_add(u64::from(entering) + 1)
-        .wrapping_sub((u64::from(leaving) + 1).wrapping_mul(LEAVING))
+/// The ranks of all words in `bytes`, by their offsets.
+fn ranks(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {
+    bytes.array_windows::<WORD_LEN>().map(|word| rank(u64::from_le_bytes(*word)))
 }
 
-/// Where in the bitmap: the product's low bits depend on few of the run's.
-fn place(hash: u64) -> (usize, u64) {
-    let mixed = (hash ^ (hash >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> (64 - BITMAP_SHIFT);
+fn place(rank: u64) -> (usize, u64) {
+    let mixed = rank.wrapping_mul(0xbf58_476d_1ce4_e5b9) >> (64 - BITMAP_SHIFT);
     (usize::try_from(mixed / 64).unwrap_or(0), 1 << (mixed % 64))
 }
 
@@ -59,7 +55,9 @@ fn is_telling(run: &[u8]) -> bool {
 pub struct Plaintext {
     file: File,
     bitmap: Vec<u64>,
-    hashes: Vec<u64>,
+    anchors: Vec<u64>,
+    /// How many runs are looked for.
+    pub runs: u64,
 }
 
 /// A run of the plaintext found in the other file.
@@ -103,33 +101,28 @@ impl Plaintext {
         let file = File::open(path)?;
         let len = file.metadata()?.len();
         let mut bitmap = vec![0_u64; 1 << (BITMAP_SHIFT - 6)];
-        let mut hashes = Vec::new();
+        let (mut anchors, mut runs) = (Vec::new(), 0);
         chunks(&file, 0, len, 0, |_, part| {
             for run in part.chunks_exact(RUN_LEN).filter(|run| is_telling(run)) {
-                let hash = hash(run);
-                let (word, bit) = place(hash);
+                let anchor = ranks(run).min().unwrap_or(u64::MAX);
+                runs += 1;
+                let (word, bit) = place(anchor);
                 if let Some(word) = bitmap.get_mut(word) {
                     *word |= bit;
                 }
-                hashes.push(hash);
+                anchors.push(anchor);
             }
         })?;
-        hashes.sort_unstable();
-        hashes.dedup();
-        hashes.shrink_to_fit();
-        Ok(Self { file, bitmap, hashes })
+        anchors.sort_unstable();
+        anchors.dedup();
+        anchors.shrink_to_fit();
+        Ok(Self { file, bitmap, anchors, runs })
     }
 
-    /// How many different runs are looked for.
-    #[must_use]
-    pub fn runs(&self) -> usize {
-        self.hashes.len()
-    }
-
-    fn is_known(&self, hash: u64) -> bool {
-        let (word, bit) = place(hash);
+    fn is_anchor(&self, rank: u64) -> bool {
+        let (word, bit) = place(rank);
         self.bitmap.get(word).is_some_and(|word| word & bit != 0)
-            && self.hashes.binary_search(&hash).is_ok()
+            && self.anchors.binary_search(&rank).is_ok()
     }
 
     /// Looks through a file. `None`: no run of the plaintext is in it.
@@ -159,32 +152,57 @@ impl Plaintext {
     }
 
     fn find_between(&self, file: &File, from: u64, to: u64) -> io::Result<Option<Leak>> {
-        let mut suspects: Vec<(u64, [u8; RUN_LEN])> = Vec::new();
+        let mut found = Ok(None);
+        let mut values = Vec::new();
         chunks(file, from, to, RUN_LEN - 1, |at, part| {
-            let Some((first, rest)) = part.split_first_chunk::<RUN_LEN>() else { return };
-            let mut hash = hash(first);
-            let mut suspect = |hash: u64, index: usize| {
-                if self.is_known(hash)
-                    && let Some(run) = part.get(index..).and_then(<[u8]>::first_chunk)
-                {
-                    suspects.push((at + index as u64, *run));
+            if !matches!(found, Ok(None)) {
+                return;
+            }
+            values.clear();
+            values.extend(ranks(part));
+            let (mut least, mut least_at) = (u64::MAX, 0);
+            for (index, value) in values.iter().enumerate() {
+                let is_new = if *value <= least {
+                    (least, least_at) = (*value, index);
+                    true
+                } else if index >= least_at + WORDS {
+                    // It has left the window: the least of those that are in it.
+                    let first = index + 1 - WORDS;
+                    let window = values.get(first..=index).unwrap_or_default();
+                    for (value, at) in window.iter().zip(first..) {
+                        if at == first || *value <= least {
+                            (least, least_at) = (*value, at);
+                        }
+                    }
+                    true
+                } else {
+                    index + 1 == WORDS
+                };
+                if is_new && index + 1 >= WORDS && self.is_anchor(least) {
+                    found = self.compare(at, part, least_at);
+                    if !matches!(found, Ok(None)) {
+                        return;
+                    }
                 }
-            };
-            suspect(hash, 0);
-            for ((entering, leaving), index) in rest.iter().zip(part).zip(1..) {
-                hash = roll(hash, *leaving, *entering);
-                suspect(hash, index);
             }
         })?;
-        for (offset, run) in suspects {
-            if let Some(plaintext_offset) = self.locate(&run)? {
-                return Ok(Some(Leak { offset, plaintext_offset }));
+        found
+    }
+
+    /// Looks for each window of `part` that contains the word at `anchor_at`.
+    fn compare(&self, at: u64, part: &[u8], anchor_at: usize) -> io::Result<Option<Leak>> {
+        for first in (anchor_at + 1).saturating_sub(WORDS)..=anchor_at {
+            let run = part.get(first..).and_then(<[u8]>::first_chunk::<RUN_LEN>);
+            if let Some(run) = run.filter(|run| is_telling(&run[..]))
+                && let Some(plaintext_offset) = self.locate(run)?
+            {
+                return Ok(Some(Leak { offset: at + first as u64, plaintext_offset }));
             }
         }
         Ok(None)
     }
 
-    /// Where the plaintext has this run: hashes can be equal by chance.
+    /// Where the plaintext has this run: different runs can have the same anchor.
     fn locate(&self, wanted: &[u8; RUN_LEN]) -> io::Result<Option<u64>> {
         let len = self.file.metadata()?.len();
         let mut found = None;

@@ -205,7 +205,7 @@ impl Default for OpenOptions {
             grant_tokens: GrantTokens::default(),
             settings: Settings::default(),
             backend: Backend::default(),
-            aead: AeadBackend::default(),
+            aead: AeadBackend::fastest(),
             clock: Arc::new(SystemClock::new()),
             entropy: Arc::new(SystemEntropy),
         }

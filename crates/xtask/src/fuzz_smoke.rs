@@ -74,8 +74,11 @@ fn smoke(binary: &Path, target: &str, seconds: u64) -> Result<()> {
     let text = fs::read(&log)?;
     let text = String::from_utf8_lossy(&text);
     if !status.success() {
-        let tail: Vec<&str> = text.lines().rev().take(40).collect();
-        for line in tail.iter().rev() {
+        // From the panic on, if there is one; libFuzzer's own report is at the end.
+        let lines: Vec<&str> = text.lines().collect();
+        let start = lines.iter().position(|line| line.contains("panicked at"));
+        let start = start.unwrap_or(lines.len().saturating_sub(40));
+        for line in lines.get(start..).unwrap_or_default() {
             eprintln!("{target}| {line}");
         }
         bail!(
