@@ -309,7 +309,6 @@ fn stress(name: &str, shape: Shape, storage: Arc<dyn Storage>, background: bool,
 }
 
 #[test]
-#[ignore = "open defect, see ARCHITECTURE.md section 11: found at the end of a session, not understood yet"]
 fn threads_see_one_device_in_memory() {
     let ops = env_u64("SEALVOL_CONCURRENT_OPS", 12_000);
     for slots in [16, 64] {
@@ -319,7 +318,6 @@ fn threads_see_one_device_in_memory() {
 }
 
 #[test]
-#[ignore = "open defect, see ARCHITECTURE.md section 11: found at the end of a session, not understood yet"]
 fn threads_see_one_device_on_a_file() {
     // Checkpoints wait for the disk here.
     let ops = env_u64("SEALVOL_CONCURRENT_OPS", 12_000) / 8;
@@ -482,7 +480,6 @@ fn crash_while_concurrent(seed: u64) -> u64 {
 }
 
 #[test]
-#[ignore = "open defect, see ARCHITECTURE.md section 11: found at the end of a session, not understood yet"]
 fn a_crash_under_many_threads_leaves_a_prefix() {
     let points = env_u64("SEALVOL_CONCURRENT_CRASH_POINTS", 4000);
     let (mut tried, mut seed) = (0, env_u64("SEALVOL_CONCURRENT_CRASH_SEED", 1));

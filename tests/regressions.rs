@@ -17,7 +17,9 @@ use sealvol_core::{BlockCount, BlockDevice, ErrorKind, Result, VolumeId, WriteFl
 use sealvol_engine::{CreateOptions, Engine, Settings, create};
 use sealvol_format::{DATA_OFFSET, Geometry, SUPER_OFFSETS, StoredKey};
 use sealvol_storage::{MemoryStorage, Storage};
-use sealvol_testkit::{CrashMode, FaultEffect, FaultKind, FaultPlan, FaultStorage, SimStorage};
+use sealvol_testkit::{
+    CrashMode, FaultEffect, FaultKind, FaultPlan, FaultStorage, HookPoint, SimStorage,
+};
 use sealvol_tests::{Shape, World, create_volume, data_key, stored_key};
 
 const SHAPE: Shape = Shape { blocks: 400, slots: 16, percent: 130 };
@@ -261,5 +263,64 @@ fn a_full_volume_takes_overwrites_from_many_writers() {
             }
         });
         assert!(engine.stats().write_amplification() < 20.0, "{:?}", engine.stats());
+    }
+}
+
+/// The kernel's word for whether a thread waits.
+fn sleeps(thread: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap();
+    stat.rsplit(") ").next().is_some_and(|state| state.starts_with('S'))
+}
+
+/// While one writer rolled to the next segment, another whose blocks still fitted the old one opened
+/// a group there; its length was then added to the new segment's position, and replay stopped at
+/// the gap that this left: everything behind it was lost.
+#[test]
+fn a_writer_beside_a_roll_leaves_no_gap_in_the_log() {
+    #[derive(Default)]
+    struct Gate {
+        armed: AtomicBool,
+        reached: AtomicBool,
+        open: AtomicBool,
+    }
+    let gate = Arc::new(Gate::default());
+    let at_gate = Arc::clone(&gate);
+    let disk = Arc::new(SimStorage::new().with_hook(move |point| {
+        if point == HookPoint::ChangeStarting && at_gate.armed.swap(false, Ordering::SeqCst) {
+            at_gate.reached.store(true, Ordering::SeqCst);
+            while !at_gate.open.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+        }
+    }));
+    create_volume(&*disk, SHAPE).unwrap();
+    let engine = World::new().open(Arc::clone(&disk) as Arc<dyn Storage>, 1).unwrap().0;
+    // 13 of the 15 slots: room for one block, not for four.
+    put(&engine, 0, 1, 12).unwrap();
+    gate.armed.store(true, Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        scope.spawn(|| put(&engine, 20, 2, 4).unwrap());
+        while !gate.reached.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let engine = &engine;
+        scope.spawn(move || {
+            let thread = std::fs::read_link("/proc/thread-self").unwrap();
+            sender.send(thread.file_name().unwrap().to_str().unwrap().to_owned()).unwrap();
+            put(engine, 30, 3, 1).unwrap();
+        });
+        let thread = receiver.recv().unwrap();
+        while !sleeps(&thread) {
+            std::thread::yield_now();
+        }
+        gate.open.store(true, Ordering::SeqCst);
+    });
+    put(&engine, 40, 4, 1).unwrap();
+    drop(engine);
+    let left = Arc::new(disk.fork());
+    let engine = World::new().open(left, 2).unwrap().0;
+    for (lba, byte) in [(0, 1), (20, 2), (30, 3), (40, 4)] {
+        assert_eq!(first_byte(&engine, lba).unwrap(), byte, "block {lba}");
     }
 }

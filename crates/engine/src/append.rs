@@ -233,6 +233,11 @@ impl Core {
                 }
                 continue;
             }
+            if state.rolling {
+                // A group opened now would have its place in the segment that is being left.
+                self.log.wait(&mut state);
+                continue;
+            }
             let room = state.room(SegmentKind::User, self.geometry.slots_per_segment());
             if let Some(room) = room.filter(|room| *room >= slots) {
                 let nonce = LogState::nonce(&*self.entropy)?;
@@ -258,11 +263,14 @@ impl Core {
                 continue;
             }
             state.busy = true;
+            state.rolling = true;
             drop(state);
             let rolled = self.roll(SegmentKind::User);
-            self.log.release();
-            rolled?;
             state = self.log.lock();
+            state.busy = false;
+            state.rolling = false;
+            self.log.notify();
+            rolled?;
         }
     }
 

@@ -81,6 +81,8 @@ pub(crate) struct LogState {
     pub(crate) chain: [u8; 16],
     /// Somebody is writing a group, rolling a segment, or freezing the index.
     pub(crate) busy: bool,
+    /// The user kind is being rolled: no group may be opened in the segment that it leaves.
+    pub(crate) rolling: bool,
     pub(crate) places: [LogPlace; 3],
     pub(crate) open: Option<OpenGroup>,
     /// Number of the last user group that was opened, and of the last that was written.
@@ -155,6 +157,7 @@ impl Log {
                 next_seq: 1,
                 chain: [0; 16],
                 busy: false,
+                rolling: false,
                 places,
                 open: None,
                 opened_id: 0,
