@@ -7,6 +7,7 @@
 //! windows mostly share theirs, so that few words of the file have to be looked up. What has a known
 //! anchor is compared with the plaintext itself.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -154,6 +155,7 @@ impl Plaintext {
     fn find_between(&self, file: &File, from: u64, to: u64) -> io::Result<Option<Leak>> {
         let mut found = Ok(None);
         let mut values = Vec::new();
+        let mut suspects = Suspects::new();
         chunks(file, from, to, RUN_LEN - 1, |at, part| {
             if !matches!(found, Ok(None)) {
                 return;
@@ -179,41 +181,53 @@ impl Plaintext {
                     index + 1 == WORDS
                 };
                 if is_new && index + 1 >= WORDS && self.is_anchor(least) {
-                    found = self.compare(at, part, least_at);
-                    if !matches!(found, Ok(None)) {
-                        return;
-                    }
+                    suspect(&mut suspects, at, part, least_at);
+                }
+            }
+            if suspects.len() >= MOST_SUSPECTS {
+                found = self.look_up(&suspects);
+                suspects.clear();
+            }
+        })?;
+        if matches!(found, Ok(None)) { self.look_up(&suspects) } else { found }
+    }
+
+    /// Different runs can have the same anchor (eight zero bytes between ciphertext and padding are
+    /// one): whether the plaintext really has one of these, by one pass over it.
+    fn look_up(&self, suspects: &Suspects) -> io::Result<Option<Leak>> {
+        let mut found: Option<Leak> = None;
+        if suspects.is_empty() {
+            return Ok(found);
+        }
+        let len = self.file.metadata()?.len();
+        chunks(&self.file, 0, len, 0, |at, part| {
+            for (run, index) in part.chunks_exact(RUN_LEN).zip(0_u64..) {
+                let run = run.first_chunk::<RUN_LEN>();
+                if let Some(offset) = run.and_then(|run| suspects.get(run))
+                    && found.is_none_or(|leak| *offset < leak.offset)
+                {
+                    let plaintext_offset = at + index * RUN_LEN as u64;
+                    found = Some(Leak { offset: *offset, plaintext_offset });
                 }
             }
         })?;
-        found
-    }
-
-    /// Looks for each window of `part` that contains the word at `anchor_at`.
-    fn compare(&self, at: u64, part: &[u8], anchor_at: usize) -> io::Result<Option<Leak>> {
-        for first in (anchor_at + 1).saturating_sub(WORDS)..=anchor_at {
-            let run = part.get(first..).and_then(<[u8]>::first_chunk::<RUN_LEN>);
-            if let Some(run) = run.filter(|run| is_telling(&run[..]))
-                && let Some(plaintext_offset) = self.locate(run)?
-            {
-                return Ok(Some(Leak { offset: at + first as u64, plaintext_offset }));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Where the plaintext has this run: different runs can have the same anchor.
-    fn locate(&self, wanted: &[u8; RUN_LEN]) -> io::Result<Option<u64>> {
-        let len = self.file.metadata()?.len();
-        let mut found = None;
-        chunks(&self.file, 0, len, 0, |at, part| {
-            if found.is_none()
-                && let Some(index) = part.chunks_exact(RUN_LEN).position(|run| run == wanted)
-            {
-                found = Some(at + (index * RUN_LEN) as u64);
-            }
-        })?;
         Ok(found)
+    }
+}
+
+/// Telling runs whose anchor the plaintext has too, with where they were seen first.
+type Suspects = HashMap<[u8; RUN_LEN], u64>;
+
+/// Suspects that are collected before the plaintext is gone through: about 150 MiB.
+const MOST_SUSPECTS: usize = 1 << 20;
+
+/// Notes each telling window of `part` that contains the word at `anchor_at`.
+fn suspect(suspects: &mut Suspects, at: u64, part: &[u8], anchor_at: usize) {
+    for first in (anchor_at + 1).saturating_sub(WORDS)..=anchor_at {
+        let run = part.get(first..).and_then(<[u8]>::first_chunk::<RUN_LEN>);
+        if let Some(run) = run.filter(|run| is_telling(&run[..])) {
+            suspects.entry(*run).or_insert(at + first as u64);
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::log::{Condition, Group, LogState, OpenGroup, condition};
 use crate::segments::{OpenSegment, SegmentTable};
 
 /// Blocks of one request that share a group: 64 KiB, unless segments are smaller than that.
-const ATOMIC_BLOCKS: u32 = 16;
+pub(crate) const ATOMIC_BLOCKS: u32 = 16;
 /// A shorter run of zeroed blocks is recorded in the index block by block.
 const SHORT_RANGE: u64 = 64;
 /// Dirty log bytes after which writeback is started.

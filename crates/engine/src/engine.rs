@@ -104,6 +104,18 @@ pub fn create(storage: &dyn Storage, options: &CreateOptions) -> Result<()> {
         return Err(Error::new(ErrorKind::Conflict, OP, "the file is not empty"));
     }
     let limit = segment_limit(blocks, options.geometry.slots_per_segment(), options.space_percent);
+    if limit > options.geometry.max_segments() {
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            OP,
+            format!(
+                "{blocks} blocks at {} percent take {limit} segments, and a file has at most {}; use \
+                 larger segments or a lower space ratio",
+                options.space_percent,
+                options.geometry.max_segments()
+            ),
+        ));
+    }
     let block = Superblock {
         suite: Suite::Aes256Gcm,
         volume_state: VolumeState::Blank,
@@ -111,10 +123,7 @@ pub fn create(storage: &dyn Storage, options: &CreateOptions) -> Result<()> {
         logical_blocks: blocks,
         geometry: options.geometry,
         keys: vec![options.key.clone()],
-        state: SuperblockState {
-            segment_limit: limit.min(options.geometry.max_segments()),
-            ..SuperblockState::default()
-        },
+        state: SuperblockState { segment_limit: limit, ..SuperblockState::default() },
     };
     let bytes = superblocks::seal(&block, None)?;
     for copy in 0..2 {
@@ -216,37 +225,10 @@ impl Builder {
     /// [`ErrorKind::Unsupported`] for a newer format; [`ErrorKind::NoSpace`], [`ErrorKind::Io`].
     pub fn open(self, keys: Vec<(u16, DataKey)>) -> Result<(Engine, OpenReport)> {
         const OP: &str = "open volume";
-        let public = superblocks::read_public(&*self.storage)?;
-        if let Some(expected) = self.expected
-            && expected != public.volume
-        {
-            return Err(Error::new(
-                ErrorKind::Corrupt,
-                OP,
-                format!("the file holds volume {}, not {expected}: it was swapped", public.volume),
-            ));
-        }
         let mut report = OpenReport::default();
-        let keyring = Keyring::new(public.volume, keys, self.expand)?;
+        let Unlocked { keyring, superblock, weak_copy } = self.unlock(&keys, &mut report)?;
+        drop(keys);
         report.keys_unlocked = !keyring.is_locked();
-        for key in &public.keys {
-            if keyring.commitment(key.id).is_none() {
-                return Err(Error::new(
-                    ErrorKind::Invalid,
-                    OP,
-                    format!("data key {} of the volume was not given", key.id),
-                ));
-            }
-            let known = public.volume_state == VolumeState::Keyed && key.commitment != [0; 32];
-            if known && keyring.commitment(key.id) != Some(key.commitment) {
-                return Err(Error::new(
-                    ErrorKind::Denied,
-                    OP,
-                    "the data key is not the one that this volume is sealed with",
-                ));
-            }
-        }
-        let (superblock, weak_copy) = choose(&*self.storage, &keyring, &public, &mut report)?;
         report.clean = superblock.state.clean || superblock.volume_state == VolumeState::Blank;
         let boot_id = sealvol_storage::boot_id().unwrap_or([0; 16]);
         report.same_boot = superblock.state.boot_id == boot_id && boot_id != [0; 16];
@@ -324,6 +306,72 @@ impl Builder {
             if self.background && !read_only { Some(maintain::spawn(&core)?) } else { None };
         let engine = Engine { core, worker, schedule: Mutex::new(Schedule::default()) };
         Ok((engine, report))
+    }
+}
+
+/// What the data keys open a volume by.
+struct Unlocked {
+    keyring: Keyring,
+    superblock: Superblock,
+    weak_copy: usize,
+}
+
+impl Builder {
+    /// Finds the superblock that the given keys belong to.
+    fn unlock(&self, keys: &[(u16, DataKey)], report: &mut OpenReport) -> Result<Unlocked> {
+        let mut first_error = None;
+        for public in superblocks::read_candidates(&*self.storage)? {
+            let unlocked = self.keyring(&public, keys).and_then(|keyring| {
+                let mut notes = OpenReport::default();
+                let (superblock, weak_copy) =
+                    choose(&*self.storage, &keyring, &public, &mut notes)?;
+                report.superblock_repaired = notes.superblock_repaired;
+                Ok(Unlocked { keyring, superblock, weak_copy })
+            });
+            match unlocked {
+                Ok(unlocked) => return Ok(unlocked),
+                Err(error) => drop(first_error.get_or_insert(error)),
+            }
+        }
+        Err(first_error
+            .unwrap_or_else(|| Error::new(ErrorKind::Internal, "open volume", "no superblock")))
+    }
+
+    /// The keys that a superblock names, in its order: the last of them seals new segments.
+    fn keyring(&self, public: &Superblock, given: &[(u16, DataKey)]) -> Result<Keyring> {
+        const OP: &str = "open volume";
+        if let Some(expected) = self.expected
+            && expected != public.volume
+        {
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                OP,
+                format!("the file holds volume {}, not {expected}: it was swapped", public.volume),
+            ));
+        }
+        let mut keys = Vec::with_capacity(public.keys.len());
+        for stored in &public.keys {
+            let Some((id, key)) = given.iter().find(|(id, _)| *id == stored.id) else {
+                return Err(Error::new(
+                    ErrorKind::Invalid,
+                    OP,
+                    format!("data key {} of the volume was not given", stored.id),
+                ));
+            };
+            keys.push((*id, key));
+        }
+        let keyring = Keyring::new(public.volume, &keys, Arc::clone(&self.expand))?;
+        for stored in &public.keys {
+            let known = public.volume_state == VolumeState::Keyed && stored.commitment != [0; 32];
+            if known && keyring.commitment(stored.id) != Some(stored.commitment) {
+                return Err(Error::new(
+                    ErrorKind::Denied,
+                    OP,
+                    "the data key is not the one that this volume is sealed with",
+                ));
+            }
+        }
+        Ok(keyring)
     }
 }
 

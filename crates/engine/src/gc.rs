@@ -22,6 +22,8 @@ use crate::segments::SegmentTable;
 
 /// Segments whose live blocks are gathered and sorted together: 8 MiB of buffers.
 const GATHER: usize = 2;
+/// How often victims are chosen anew because users took the space meanwhile.
+const CLAIM_ATTEMPTS: usize = 8;
 /// Most segments that one round fills.
 const MAX_OUTPUT: u64 = 16;
 
@@ -84,11 +86,14 @@ impl Core {
             Ok(collected) => collected,
             // The reserve was too small for this batch: settle what there is.
             Err(error) if error.kind() == ErrorKind::NoSpace => 0,
-            Err(error) => return Err(error),
+            Err(error) => {
+                self.claimed_slots.store(0, Ordering::SeqCst);
+                return Err(error);
+            }
         };
         force.sort_unstable();
         let merged = self.checkpoint(maintenance, &force, Goal::Continue);
-        self.claimed_slots.store(0, Ordering::Release);
+        self.claimed_slots.store(0, Ordering::SeqCst);
         let merged = merged?;
         let after = self.available.load(Ordering::Acquire);
         Ok(after > before || collected > 0 || merged || maintenance.reap_waiting)
@@ -96,7 +101,9 @@ impl Core {
 
     /// Moves the live blocks out of the emptiest segments. Returns how many segments that empties.
     fn collect(&self, maintenance: &Maintenance, force: &mut Vec<u64>) -> Result<usize> {
-        let victims = self.choose_victims(maintenance);
+        // Users who are admitted while victims are being chosen make it choose again.
+        let victims = (0..CLAIM_ATTEMPTS).find_map(|_| self.choose_victims(maintenance));
+        let victims = victims.unwrap_or_default();
         let mut collected = 0;
         for gathered in victims.chunks(GATHER) {
             collected += self.collect_some(gathered, force)?;
@@ -104,11 +111,13 @@ impl Core {
         Ok(collected)
     }
 
-    /// The emptiest settled segments, as many as the free space can take the contents of.
-    fn choose_victims(&self, maintenance: &Maintenance) -> Vec<SegmentIndex> {
+    /// The emptiest settled segments, as many as the free space can take the contents of, and claims
+    /// that space. `None`: users took some of it meanwhile.
+    fn choose_victims(&self, maintenance: &Maintenance) -> Option<Vec<SegmentIndex>> {
         let payload = u64::from(self.geometry.slots_per_segment()) - 2;
-        let free = self.available.load(Ordering::Acquire);
-        let usable = free.saturating_sub(crate::space::ROLL_RESERVE) * payload;
+        let kept = || crate::space::ROLL_RESERVE + self.admitted_segments();
+        let free = || self.available.load(Ordering::SeqCst).saturating_sub(kept()) * payload;
+        let usable = free();
         let leaves = self.logical_blocks.div_ceil(128);
         let dirty = self.index.dirty_leaves() as u64;
         let mut moved = 0;
@@ -149,11 +158,17 @@ impl Core {
             }
         }
         drop(table);
-        if gain >= payload {
-            self.claimed_slots.store(need(moved), Ordering::Release);
-        }
         // Less than a segment's worth: moving would only wear the disk.
-        if gain < payload { Vec::new() } else { victims }
+        if gain < payload {
+            return Some(Vec::new());
+        }
+        // First claimed, then looked at again: see `try_admit`.
+        self.claimed_slots.store(need(moved), Ordering::SeqCst);
+        if need(moved) > free() {
+            self.claimed_slots.store(0, Ordering::SeqCst);
+            return None;
+        }
+        Some(victims)
     }
 
     fn collect_some(&self, segments: &[SegmentIndex], force: &mut Vec<u64>) -> Result<usize> {

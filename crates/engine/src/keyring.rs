@@ -32,12 +32,11 @@ impl Keyring {
     /// Derives everything from the data keys (id and key), the last of which seals new segments.
     pub(crate) fn new(
         volume: VolumeId,
-        keys: Vec<(u16, DataKey)>,
+        keys: &[(u16, &DataKey)],
         expand: ExpandKey,
     ) -> Result<Self> {
         let prks: Vec<(u16, Prk)> =
             keys.iter().map(|(id, key)| (*id, Prk::extract(&volume.0, key))).collect();
-        drop(keys);
         let Some((_, first)) = prks.first() else {
             return Err(Error::new(ErrorKind::Invalid, "open volume", "no data key was given"));
         };

@@ -36,5 +36,5 @@ pub use engine::{Builder, CreateOptions, Engine, Mode, OpenReport, create};
 pub use keyring::{ExpandKey, expand_with};
 pub use settings::Settings;
 pub use stats::Stats;
-pub use superblocks::read_public;
+pub use superblocks::{read_candidates, read_public};
 pub use verify::{Problem, VerifyReport};

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use sealvol_core::{Error, ErrorKind, Result};
 use sealvol_format::{FANOUT, SegmentIndex, Successor, TABLE_PAGE_SEGMENTS};
 
+use crate::append::ATOMIC_BLOCKS;
 use crate::checkpoint::Goal;
 use crate::core::Core;
 use crate::segments::SegmentTable;
@@ -46,7 +47,7 @@ pub(crate) struct Admission<'a> {
 
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
-        self.core.admitted_slots.fetch_sub(self.slots, Ordering::AcqRel);
+        self.core.admitted_slots.fetch_sub(self.slots, Ordering::SeqCst);
     }
 }
 
@@ -59,20 +60,66 @@ impl Core {
         // Inner pages above the dirty leaves, and the table.
         let segments = self.superblock_segments.load(Ordering::Relaxed);
         let pages = dirty + dirty / 16 + 16 + segments / TABLE_PAGE_SEGMENTS as u64;
-        (pages + self.claimed_slots.load(Ordering::Acquire)).div_ceil(slots - 2)
+        (pages + self.claimed_slots.load(Ordering::SeqCst)).div_ceil(slots - 2)
             + ROLL_RESERVE
             + GC_RESERVE
     }
 
     /// Segments that could be had, by the books; an underestimate while table pages are unloaded.
     pub(crate) fn update_available(&self, table: &SegmentTable) {
-        self.available.store(table.available(), Ordering::Release);
+        self.available.store(table.available(), Ordering::SeqCst);
         self.superblock_segments.store(table.segments, Ordering::Relaxed);
     }
 
     /// Blocks that one admission covers: a longer request is admitted and appended part by part.
     pub(crate) fn admission_blocks(&self) -> u64 {
         u64::from(self.geometry.slots_per_segment() - 2).min(256)
+    }
+
+    /// Slots that users can count on in each segment: a piece that does not fit what is left of one
+    /// goes into the next, and what was left stays empty. Two neighbours hold more than one piece of
+    /// any length leaves over, so at least half is used.
+    fn certain_slots(&self) -> u64 {
+        let slots = u64::from(self.geometry.slots_per_segment()) - 1;
+        (slots - u64::from(ATOMIC_BLOCKS).min(slots)).max(slots / 2)
+    }
+
+    /// Segments that must be available for another `slots` of users to be admitted.
+    fn wanted(&self, slots: u64) -> u64 {
+        let admitted = self.admitted_slots.load(Ordering::SeqCst) + slots;
+        self.reserve() + admitted.div_ceil(self.certain_slots())
+    }
+
+    /// Segments that the users who are on their way may still take.
+    pub(crate) fn admitted_segments(&self) -> u64 {
+        self.admitted_slots.load(Ordering::SeqCst).div_ceil(self.certain_slots())
+    }
+
+    /// Admits `slots` if there is space for them now.
+    ///
+    /// A collection that starts at the same moment claims space, then looks at what is admitted;
+    /// this admits, then looks at what is claimed. So at least one of the two sees the other.
+    fn try_admit(&self, slots: u64) -> Option<Admission<'_>> {
+        let enough = |wanted: u64| self.available.load(Ordering::SeqCst) >= wanted;
+        let mut before = self.admitted_slots.load(Ordering::SeqCst);
+        loop {
+            let segments = (before + slots).div_ceil(self.certain_slots());
+            if !enough(self.reserve() + segments) {
+                return None;
+            }
+            let exchanged = self.admitted_slots.compare_exchange(
+                before,
+                before + slots,
+                Ordering::SeqCst,
+                Ordering::SeqCst,
+            );
+            match exchanged {
+                Ok(_) => break,
+                Err(now) => before = now,
+            }
+        }
+        let admission = Admission { core: self, slots };
+        enough(self.wanted(0)).then_some(admission)
     }
 
     /// Waits until a user write of `slots` (payload and commit slots) may take the space it needs,
@@ -82,28 +129,23 @@ impl Core {
     /// [`ErrorKind::NoSpace`] when reclaiming frees nothing more.
     pub(crate) fn admit(&self, slots: u64) -> Result<Admission<'_>> {
         self.bound_delta()?;
-        let per_segment = u64::from(self.geometry.slots_per_segment()) - 2;
-        let admission = Admission { core: self, slots };
-        self.admitted_slots.fetch_add(slots, Ordering::AcqRel);
-        // All writers that are on their way, this one included.
-        let need = || self.admitted_slots.load(Ordering::Acquire).div_ceil(per_segment);
-        let enough = || self.available.load(Ordering::Acquire) >= self.reserve() + need();
-        if self.available.load(Ordering::Acquire) < self.reserve() + need() + self.gc_low_margin() {
+        if self.available.load(Ordering::Acquire) < self.wanted(slots) + self.gc_low_margin() {
             self.wake_maintenance();
         }
-        if enough() {
+        if let Some(admission) = self.try_admit(slots) {
             return Ok(admission);
         }
         self.counters.space_waits.fetch_add(1, Ordering::Relaxed);
         for _ in 0..RECLAIM_ROUNDS {
             let mut maintenance = self.maintenance.lock();
-            if enough() || self.load_free_segments(self.reserve() + need())? {
+            self.load_free_segments(self.wanted(slots))?;
+            if let Some(admission) = self.try_admit(slots) {
                 return Ok(admission);
             }
             self.check_alive("write")?;
             let progress = self.reclaim(&mut maintenance)?;
             drop(maintenance);
-            if enough() {
+            if let Some(admission) = self.try_admit(slots) {
                 return Ok(admission);
             }
             if !progress {

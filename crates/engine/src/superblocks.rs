@@ -58,14 +58,34 @@ pub(crate) fn read_copies(storage: &dyn Storage) -> Result<[Copy; 2]> {
 /// # Errors
 /// [`ErrorKind::Unsupported`] for a newer format, [`ErrorKind::Corrupt`] when neither copy parses.
 pub fn read_public(storage: &dyn Storage) -> Result<Superblock> {
+    preferred(storage).map(|(first, _)| first)
+}
+
+/// What to open the volume by: what [`read_public`] gives, then the other copy's public part, if it
+/// is another. What a data key is unwrapped with (key ARN, context, wrapped key) can be authenticated
+/// only with that key: if the first copy is damaged there, the second is tried.
+///
+/// # Errors
+/// As [`read_public`].
+pub fn read_candidates(storage: &dyn Storage) -> Result<Vec<Superblock>> {
+    let (first, second) = preferred(storage)?;
+    let twin = second.filter(|twin| {
+        (twin.volume, &twin.keys, twin.volume_state)
+            != (first.volume, &first.keys, first.volume_state)
+    });
+    Ok([first].into_iter().chain(twin).collect())
+}
+
+/// The parsed copies: the keyed one and the newer one preferred.
+fn preferred(storage: &dyn Storage) -> Result<(Superblock, Option<Superblock>)> {
     let [a, b] = read_copies(storage)?;
     let rank =
         |block: &Superblock| (block.volume_state == VolumeState::Keyed, block.state.generation);
     match (a, b) {
         (Copy::Parsed { block: a, .. }, Copy::Parsed { block: b, .. }) => {
-            Ok(*if rank(&b) > rank(&a) { b } else { a })
+            Ok(if rank(&b) > rank(&a) { (*b, Some(*a)) } else { (*a, Some(*b)) })
         }
-        (Copy::Parsed { block, .. }, _) | (_, Copy::Parsed { block, .. }) => Ok(*block),
+        (Copy::Parsed { block, .. }, _) | (_, Copy::Parsed { block, .. }) => Ok((*block, None)),
         (Copy::Bad(a), Copy::Bad(b)) => Err(neither(&a, &b)),
     }
 }

@@ -1,6 +1,6 @@
 //! Where things are in a volume file: slots, segments and the addresses between them.
 
-use crate::FormatError;
+use crate::{FormatError, MAX_TABLE_SEGMENTS};
 
 /// Bytes in a slot, the unit of the log: one sealed block, map page, or commit slot.
 pub const SLOT_LEN: usize = 4096;
@@ -96,10 +96,11 @@ impl Geometry {
         Some((SegmentIndex(slot / per), within))
     }
 
-    /// Most segments that 40-bit addresses reach.
+    /// Most segments that 40-bit addresses reach and the segment table describes.
     #[must_use]
     pub const fn max_segments(self) -> u64 {
-        (MAX_PHYS - DATA_SLOTS) / self.slots_per_segment as u64
+        let addressed = (MAX_PHYS - DATA_SLOTS) / self.slots_per_segment as u64;
+        if addressed < MAX_TABLE_SEGMENTS { addressed } else { MAX_TABLE_SEGMENTS }
     }
 
     /// Length of a file that holds `segments` segments.

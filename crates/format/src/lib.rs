@@ -33,7 +33,7 @@ pub use superblock::{
     Cursor, MAX_KEYS, SUPER_LEN, SUPER_OFFSETS, StoredKey, Superblock, SuperblockState,
     VolumeState, signed_part,
 };
-pub use table::{TABLE_LEVELS, TABLE_PAGE_SEGMENTS, TableEntry, TablePage};
+pub use table::{MAX_TABLE_SEGMENTS, TABLE_LEVELS, TABLE_PAGE_SEGMENTS, TableEntry, TablePage};
 
 /// The format version that this build writes, and the newest it reads.
 pub const FORMAT_VERSION: u16 = 1;

@@ -124,6 +124,7 @@ impl Superblock {
         if self.keys.is_empty() || self.keys.len() > MAX_KEYS {
             return Err(field("key count", self.keys.len()));
         }
+        check_ids(&self.keys)?;
         let mut w = Writer::default();
         w.put(&MAGIC)
             .u16(FORMAT_VERSION)
@@ -142,15 +143,7 @@ impl Superblock {
         debug_assert_eq!(w.len(), BODY_LEN_AT);
         w.u32(0).u32(0);
         for key in &self.keys {
-            if key.key_arn.len() > MAX_ARN {
-                return Err(field("key ARN length", key.key_arn.len()));
-            }
-            if key.context.len() > MAX_CONTEXT {
-                return Err(field("encryption context length", key.context.len()));
-            }
-            if key.blob.len() > MAX_BLOB {
-                return Err(field("wrapped key length", key.blob.len()));
-            }
+            check_lengths(key.key_arn.len(), key.context.len(), key.blob.len())?;
             let len = |bytes: &[u8]| u16::try_from(bytes.len()).unwrap_or(0);
             w.u16(key.id)
                 .u16(len(key.key_arn.as_bytes()))
@@ -238,6 +231,7 @@ impl Superblock {
         for _ in 0..count {
             let id = r.u16()?;
             let [arn, context, blob] = [r.u16()?, r.u16()?, r.u16()?].map(usize::from);
+            check_lengths(arn, context, blob)?;
             let lineage = r.array()?;
             let commitment = r.array()?;
             let key_arn = std::str::from_utf8(r.bytes(arn)?)
@@ -247,7 +241,9 @@ impl Superblock {
             let blob = r.bytes(blob)?.to_vec();
             keys.push(StoredKey { id, lineage, commitment, key_arn, context, blob });
         }
+        check_ids(&keys)?;
         let state = Self::decode_state(&mut r)?;
+        check_state(&state, volume_state, geometry)?;
         Ok(Self { suite, volume_state, volume, logical_blocks, geometry, keys, state })
     }
 
@@ -275,6 +271,59 @@ impl Superblock {
         state.anchored = (r.u64()?, r.array()?);
         Ok(state)
     }
+}
+
+fn refused(field: &'static str, found: u64) -> FormatError {
+    FormatError::Field { what: WHAT, field, found }
+}
+
+fn check_lengths(arn: usize, context: usize, blob: usize) -> Result<(), FormatError> {
+    for (field, found, most) in [
+        ("key ARN length", arn, MAX_ARN),
+        ("encryption context length", context, MAX_CONTEXT),
+        ("wrapped key length", blob, MAX_BLOB),
+    ] {
+        if found > most {
+            return Err(refused(field, found as u64));
+        }
+    }
+    Ok(())
+}
+
+/// Segments name their key by its id: each names one.
+fn check_ids(keys: &[StoredKey]) -> Result<(), FormatError> {
+    for (at, key) in keys.iter().enumerate() {
+        if keys.iter().take(at).any(|other| other.id == key.id) {
+            return Err(refused("key id", key.id.into()));
+        }
+    }
+    Ok(())
+}
+
+/// A blank superblock, which anybody could have written, has no state but the limit; and no
+/// superblock makes its reader allocate or seek past what a volume of its shape can have.
+fn check_state(
+    state: &SuperblockState,
+    volume_state: VolumeState,
+    geometry: Geometry,
+) -> Result<(), FormatError> {
+    if state.segment_limit > geometry.max_segments() {
+        return Err(refused("segment limit", state.segment_limit));
+    }
+    if state.segments > state.segment_limit {
+        return Err(refused("segments", state.segments));
+    }
+    let blank =
+        SuperblockState { segment_limit: state.segment_limit, ..SuperblockState::default() };
+    if volume_state == VolumeState::Blank && *state != blank {
+        return Err(refused("state of a blank volume", state.generation));
+    }
+    for cursor in state.cursors.iter().filter(|cursor| cursor.seq != 0) {
+        if !(1..=geometry.slots_per_segment()).contains(&cursor.slot) {
+            return Err(refused("cursor slot", cursor.slot.into()));
+        }
+    }
+    Ok(())
 }
 
 /// The part of a superblock that its MAC covers, and the MAC.

@@ -9,6 +9,8 @@ pub const TABLE_PAGE_SEGMENTS: usize = SLOT_LEN / ENTRY_LEN;
 /// Levels of the table's tree: level 0 holds table entries, levels 1 to 3 are map-style pages.
 /// 128^3 * 64 segments of 4 MiB reach 512 TiB of log.
 pub const TABLE_LEVELS: u8 = 4;
+/// Most segments that the table describes.
+pub const MAX_TABLE_SEGMENTS: u64 = 128 * 128 * 128 * TABLE_PAGE_SEGMENTS as u64;
 
 const SEQ_AT: usize = 0;
 const SALT_AT: usize = 8;

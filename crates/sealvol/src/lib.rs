@@ -56,7 +56,6 @@ mod info;
 mod job;
 mod options;
 mod transfer;
-mod twin;
 mod verify;
 mod volume;
 

@@ -21,7 +21,6 @@ use sealvol_storage::{FileStorage, MmapStorage, OpenMode, Storage};
 use crate::error::{Error, Result};
 use crate::info::{VolumeInfo, context_of, default_name, malformed_context};
 use crate::options::{Backend, OpenOptions, Provisioning, VolumeSpec};
-use crate::twin::{self, Candidate, Hiding};
 
 /// Bytes of a volume's data key: 64, as EBS asks for.
 pub const DATA_KEY_LEN: u16 = 64;
@@ -145,7 +144,7 @@ impl Volume {
         let fail = |source| Error::at_volume(OPEN, path, source);
         let mode = if options.read_only { OpenMode::ReadOnly } else { OpenMode::ReadWrite };
         let storage = FileStorage::open(file, mode).map_err(fail)?;
-        let candidates = twin::candidates(&storage).map_err(fail)?;
+        let candidates = sealvol_engine::read_candidates(&storage).map_err(fail)?;
         let metadata =
             file.metadata().map_err(|e| Error::io(format!("{OPEN} {}", path.display()), e))?;
         let storage: Arc<dyn Storage> = match options.backend {
@@ -411,19 +410,12 @@ struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    async fn open(&self, candidate: Candidate, keys: &dyn KeyService) -> Result<Volume> {
+    async fn open(&self, public: Superblock, keys: &dyn KeyService) -> Result<Volume> {
         let Self { path, options, .. } = *self;
-        let public = candidate.public;
         let mut details = VolumeInfo::new(path, &public, self.metadata)?;
         check_pins(path, &details, options)?;
         let data_keys = unwrap_keys(path, &public, options, keys).await?;
-        let hiding =
-            candidate.hide.map(|copy| Arc::new(Hiding::new(Arc::clone(self.storage), copy)));
-        let storage = match &hiding {
-            Some(hiding) => Arc::clone(hiding) as Arc<dyn Storage>,
-            None => Arc::clone(self.storage),
-        };
-        let (engine, mut report) = Engine::builder(storage)
+        let (engine, report) = Engine::builder(Arc::clone(self.storage))
             .settings(options.settings.clone())
             .clock(Arc::clone(&options.clock))
             .entropy(Arc::clone(&options.entropy))
@@ -433,12 +425,6 @@ impl Opening<'_> {
             .expect_volume(public.volume)
             .open(data_keys)
             .map_err(|source| Error::at_volume(OPEN, path, source))?;
-        if let (Some(hiding), Some(copy)) = (hiding, candidate.hide) {
-            hiding.show();
-            let name = if copy == 0 { "A" } else { "B" };
-            report.superblock_repaired =
-                Some(format!("copy {name}: what the data key is unwrapped with is damaged"));
-        }
         // The engine's word is authenticated.
         details.size = engine.info().len;
         Ok(Volume { engine, details, report })
