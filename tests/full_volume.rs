@@ -287,7 +287,7 @@ fn discard_on_a_full_host(contents: &mut Contents, engine: &Engine) {
 }
 
 #[test]
-#[ignore = "open defect, see ARCHITECTURE.md section 11: fails, not understood yet"]
+#[ignore = "open, see ARCHITECTURE.md section 11: discards need a segment that a full host has not got"]
 fn discards_on_a_simulated_host_that_is_full() {
     const SHAPE: Shape = Shape { blocks: 1500, slots: 16, percent: 130 };
     for percent in [30, 60, 90, 110] {
@@ -413,7 +413,6 @@ fn open_file(path: &Path, mode: Mode) -> Result<Engine> {
 }
 
 #[test]
-#[ignore = "open defect, see ARCHITECTURE.md section 11: fails, not understood yet"]
 fn a_file_that_may_not_grow() {
     let dir = temp_dir();
     // 40 MiB for a volume of 64 MiB; the signal that comes with the refusal is ignored. (POSIX

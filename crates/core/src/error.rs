@@ -80,12 +80,13 @@ impl Error {
         self
     }
 
-    /// Wraps an operating-system error. `ENOSPC` and `EDQUOT` become [`ErrorKind::NoSpace`].
+    /// Wraps an operating-system error. `ENOSPC`, `EDQUOT` and `EFBIG` (a file size limit) become
+    /// [`ErrorKind::NoSpace`].
     pub fn io(op: &'static str, context: impl Into<String>, source: std::io::Error) -> Self {
         let kind = match source.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-                ErrorKind::NoSpace
-            }
+            std::io::ErrorKind::StorageFull
+            | std::io::ErrorKind::QuotaExceeded
+            | std::io::ErrorKind::FileTooLarge => ErrorKind::NoSpace,
             std::io::ErrorKind::NotFound => ErrorKind::NotFound,
             std::io::ErrorKind::PermissionDenied => ErrorKind::Denied,
             _ => ErrorKind::Io,

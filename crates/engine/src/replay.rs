@@ -92,8 +92,11 @@ impl Core {
         }
         let mut first = [0; SLOT_LEN];
         self.storage.read_at(offset, &mut first)?;
-        let blank = first.get(..512).is_some_and(|sector| sector.iter().all(|byte| *byte == 0));
-        let header = if blank { None } else { Some(self.check_header(place.segment, &first)?) };
+        let header = if is_blank_header(&first) {
+            None
+        } else {
+            Some(self.check_header(place.segment, &first)?)
+        };
         let Some(header) = header.filter(|header| header.seq == place.seq) else {
             return if slot > 1 { Err(missing()) } else { Ok(None) };
         };
@@ -330,6 +333,11 @@ impl Core {
         }
         Ok(true)
     }
+}
+
+/// Whether a segment's first slot has no header: it is one sector, and that holds zeros.
+pub(crate) fn is_blank_header(slot: &[u8; SLOT_LEN]) -> bool {
+    slot.get(..512).is_some_and(|sector| sector.iter().all(|byte| *byte == 0))
 }
 
 /// Sets damage and read errors aside, the first one with its text: they end the log where they are,

@@ -4,14 +4,16 @@
 //! table, one garbage-collection batch and the next roll of each kind. So reclaiming space never
 //! needs space that users have taken, and a full volume refuses writes before it loses anything.
 
+use std::io::IoSlice;
 use std::sync::atomic::Ordering;
 
 use sealvol_core::{Error, ErrorKind, Result};
-use sealvol_format::{FANOUT, SegmentIndex, Successor, TABLE_PAGE_SEGMENTS};
+use sealvol_format::{FANOUT, SLOT_LEN, SegmentIndex, Successor, TABLE_PAGE_SEGMENTS};
 
 use crate::append::ATOMIC_BLOCKS;
 use crate::checkpoint::Goal;
 use crate::core::Core;
+use crate::replay::is_blank_header;
 use crate::segments::SegmentTable;
 
 /// Segments for the next roll of each kind, and one to spare.
@@ -254,19 +256,42 @@ impl Core {
         }
         self.update_available(&table);
         drop(table);
-        if !ready {
-            let offset = self.geometry.segment_offset(SegmentIndex(segment));
-            if let Err(error) = self.storage.allocate(offset, self.geometry.segment_len(), false) {
-                let mut table = self.table.lock();
-                if let Some(info) = table.get_volatile(SegmentIndex(segment)) {
-                    info.held = false;
-                }
-                table.free.bare.push_back(segment);
-                self.update_available(&table);
-                return Err(error);
+        if let Err(error) = self.make_ready(SegmentIndex(segment), ready) {
+            let mut table = self.table.lock();
+            if let Some(info) = table.get_volatile(SegmentIndex(segment)) {
+                info.held = false;
             }
+            table.free.bare.push_back(segment);
+            self.update_available(&table);
+            return Err(error);
         }
         Ok(Successor { segment: SegmentIndex(segment), seq })
+    }
+
+    /// Backs a segment with host space, unless it is, and sees to it that its old header cannot be
+    /// taken for damage: until it is opened, replay looks there for a successor, and expects nothing,
+    /// or a header of an earlier life.
+    fn make_ready(&self, segment: SegmentIndex, backed: bool) -> Result<()> {
+        let offset = self.geometry.segment_offset(segment);
+        if !backed {
+            self.storage.allocate(offset, self.geometry.segment_len(), false)?;
+        }
+        if self.storage.len()? <= offset {
+            return Ok(());
+        }
+        let mut first = [0; SLOT_LEN];
+        let damaged = match self.storage.read_at(offset, &mut first) {
+            Ok(()) => !is_blank_header(&first) && self.check_header(segment, &first).is_err(),
+            Err(error) if error.kind() == ErrorKind::Io => true,
+            Err(error) => return Err(error),
+        };
+        if damaged {
+            tracing::warn!(segment = segment.0, offset, "the header of a free segment was damaged");
+            self.storage.write_at(offset, &[IoSlice::new(&[0; SLOT_LEN])])?;
+            // It must be gone before anything names the segment as its successor.
+            self.storage.sync()?;
+        }
+        Ok(())
     }
 
     /// Pools segments that a durable checkpoint released. Keeps some backed for reuse and gives the
