@@ -396,7 +396,11 @@ fn choose(
                 notes.push(format!("copy {name} is of another volume"));
             }
             Copy::Parsed { block, .. } if block.volume_state == VolumeState::Blank => {
-                blank = Some(*block);
+                if *block == *public {
+                    blank = Some(*block);
+                } else {
+                    notes.push(format!("copy {name} is another blank one"));
+                }
             }
             Copy::Parsed { block, raw } => {
                 if !superblocks::is_authentic(keyring.super_mac(), &raw) {
@@ -416,9 +420,6 @@ fn choose(
                 }
             }
         }
-    }
-    if best.is_some() && blank.is_some() {
-        notes.push("one copy is still blank".into());
     }
     if !notes.is_empty() {
         let note = notes.join("; ");
