@@ -258,6 +258,7 @@ impl Builder {
             counters: Counters::default(),
             wake: (Mutex::new(Wake::default()), Condvar::new()),
             available: AtomicU64::new(0),
+            backed: AtomicU64::new(0),
             superblock_segments: AtomicU64::new(state.segments),
             superblock_limit: AtomicU64::new(state.segment_limit),
             claimed_slots: AtomicU64::new(0),
@@ -399,7 +400,9 @@ fn choose(
                 if *block == *public {
                     blank = Some(*block);
                 } else {
-                    notes.push(format!("copy {name} is another blank one"));
+                    notes.push(format!(
+                        "copy {name} is blank, as of a volume that was never opened"
+                    ));
                 }
             }
             Copy::Parsed { block, raw } => {

@@ -4,7 +4,7 @@
 //! Pages of the table load when first needed, so that opening a volume does not depend on its size.
 //! Everything here is bookkeeping: I/O is done by the callers in `core` and `checkpoint`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use hashbrown::{HashMap, HashSet};
 use sealvol_format::{
@@ -34,15 +34,23 @@ type InfoPage = Box<[SegmentInfo; TABLE_PAGE_SEGMENTS]>;
 /// Segments that may be opened, by how ready their space is.
 #[derive(Debug, Default)]
 pub(crate) struct FreePool {
+    /// Backed by host space and written before: appending syncs fast.
+    pub(crate) written: VecDeque<u64>,
     /// Backed by host space.
     pub(crate) ready: VecDeque<u64>,
-    /// Inside the file, perhaps punched: must be allocated first.
-    pub(crate) bare: VecDeque<u64>,
+    /// Without host space, or perhaps: must be allocated first. The lowest is taken first, because a
+    /// file that may not grow can still fill its holes.
+    pub(crate) bare: BTreeSet<u64>,
 }
 
 impl FreePool {
     pub(crate) fn len(&self) -> usize {
-        self.ready.len() + self.bare.len()
+        self.backed() + self.bare.len()
+    }
+
+    /// Segments that can be opened even if the host has no more space to give.
+    pub(crate) fn backed(&self) -> usize {
+        self.written.len() + self.ready.len()
     }
 }
 
@@ -189,7 +197,7 @@ impl SegmentTable {
                 if let Some(info) = self.get_volatile(segment) {
                     info.stored = TableEntry::default();
                 }
-                self.free.bare.push_back(segment.0);
+                self.free.bare.insert(segment.0);
             }
         }
     }

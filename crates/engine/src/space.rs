@@ -20,6 +20,8 @@ use crate::segments::SegmentTable;
 pub(crate) const ROLL_RESERVE: u64 = 4;
 /// Segments that garbage collection may fill before a checkpoint frees its victims.
 pub(crate) const GC_RESERVE: u64 = 4;
+/// Segments that are backed beyond what a write needs, so that not every one asks the host.
+const BACKED_AHEAD: u64 = 2;
 /// Rounds of reclaiming that one write waits for before it reports that there is no space.
 const RECLAIM_ROUNDS: u32 = 64;
 
@@ -70,6 +72,7 @@ impl Core {
     /// Segments that could be had, by the books; an underestimate while table pages are unloaded.
     pub(crate) fn update_available(&self, table: &SegmentTable) {
         self.available.store(table.available(), Ordering::SeqCst);
+        self.backed.store(table.free.backed() as u64, Ordering::SeqCst);
         self.superblock_segments.store(table.segments, Ordering::Relaxed);
     }
 
@@ -86,7 +89,7 @@ impl Core {
         (slots - u64::from(ATOMIC_BLOCKS).min(slots)).max(slots / 2)
     }
 
-    /// Segments that must be available for another `slots` of users to be admitted.
+    /// Segments that must be backed for another `slots` of users to be admitted.
     fn wanted(&self, slots: u64) -> u64 {
         let admitted = self.admitted_slots.load(Ordering::SeqCst) + slots;
         self.reserve() + admitted.div_ceil(self.certain_slots())
@@ -97,12 +100,13 @@ impl Core {
         self.admitted_slots.load(Ordering::SeqCst).div_ceil(self.certain_slots())
     }
 
-    /// Admits `slots` if there is space for them now.
+    /// Admits `slots` if there is space for them now: backed by the host, so that what the volume has
+    /// promised to keep back is really there when the host has nothing left.
     ///
     /// A collection that starts at the same moment claims space, then looks at what is admitted;
     /// this admits, then looks at what is claimed. So at least one of the two sees the other.
     fn try_admit(&self, slots: u64) -> Option<Admission<'_>> {
-        let enough = |wanted: u64| self.available.load(Ordering::SeqCst) >= wanted;
+        let enough = |wanted: u64| self.backed.load(Ordering::SeqCst) >= wanted;
         let mut before = self.admitted_slots.load(Ordering::SeqCst);
         loop {
             let segments = (before + slots).div_ceil(self.certain_slots());
@@ -137,15 +141,21 @@ impl Core {
         if let Some(admission) = self.try_admit(slots) {
             return Ok(admission);
         }
+        self.back(self.wanted(slots) + BACKED_AHEAD)?;
+        if let Some(admission) = self.try_admit(slots) {
+            return Ok(admission);
+        }
         self.counters.space_waits.fetch_add(1, Ordering::Relaxed);
         for _ in 0..RECLAIM_ROUNDS {
             let mut maintenance = self.maintenance.lock();
             self.load_free_segments(self.wanted(slots))?;
+            self.back(self.wanted(slots))?;
             if let Some(admission) = self.try_admit(slots) {
                 return Ok(admission);
             }
             self.check_alive("write")?;
             let progress = self.reclaim(&mut maintenance)?;
+            self.back(self.wanted(slots))?;
             drop(maintenance);
             if let Some(admission) = self.try_admit(slots) {
                 return Ok(admission);
@@ -154,15 +164,69 @@ impl Core {
                 break;
             }
         }
-        Err(Error::new(
-            ErrorKind::NoSpace,
-            "write",
-            format!(
-                "the volume's space ({} segments) is used up; discard blocks, or raise its space \
-                 ratio",
-                self.table.lock().limit
-            ),
-        ))
+        Err(Error::new(ErrorKind::NoSpace, "write", self.why_no_space()))
+    }
+
+    fn why_no_space(&self) -> String {
+        let table = self.table.lock();
+        if table.available() > table.free.backed() as u64 {
+            return format!(
+                "the host has no space for another segment of {}; make room there, or discard blocks",
+                sealvol_core::ByteLen(self.geometry.segment_len())
+            );
+        }
+        format!(
+            "the volume's space ({} segments) is used up; discard blocks, or raise its space ratio",
+            table.limit
+        )
+    }
+
+    /// Has the host back free segments until `want` of them are, or it has no more space.
+    ///
+    /// # Errors
+    /// Whatever the host says but lack of space.
+    pub(crate) fn back(&self, want: u64) -> Result<()> {
+        loop {
+            let segment = {
+                let mut table = self.table.lock();
+                if table.free.backed() as u64 >= want {
+                    return Ok(());
+                }
+                let next = match table.free.bare.pop_first() {
+                    Some(segment) => Some(segment),
+                    None => self.grow(&mut table)?,
+                };
+                let Some(segment) = next else { return Ok(()) };
+                segment
+            };
+            let offset = self.geometry.segment_offset(SegmentIndex(segment));
+            let outcome = self.storage.allocate(offset, self.geometry.segment_len(), false);
+            let mut table = self.table.lock();
+            match outcome {
+                Ok(()) => table.free.ready.push_back(segment),
+                Err(_) => drop(table.free.bare.insert(segment)),
+            }
+            self.update_available(&table);
+            drop(table);
+            match outcome {
+                Err(error) if error.kind() == ErrorKind::NoSpace => return Ok(()),
+                outcome => outcome?,
+            }
+        }
+    }
+
+    /// A segment past the end of the file, once no free one can hide on a page of the table that is
+    /// not loaded.
+    fn grow(&self, table: &mut SegmentTable) -> Result<Option<u64>> {
+        while let Some(page) = table.unloaded_page() {
+            self.load_table_page(table, page)?;
+            if let Some(segment) = table.free.bare.pop_first() {
+                return Ok(Some(segment));
+            }
+        }
+        let last = SegmentTable::page_of(SegmentIndex(table.segments));
+        self.load_table_page(table, last)?;
+        Ok(table.grow())
     }
 
     /// Lets a discard pass. It may use the reserve, for it is what makes room on a full volume, but
@@ -170,13 +234,15 @@ impl Core {
     pub(crate) fn admit_discard(&self) -> Result<()> {
         self.bound_delta()?;
         for _ in 0..RECLAIM_ROUNDS {
-            if self.available.load(Ordering::Acquire) > ROLL_RESERVE + GC_RESERVE {
+            if self.backed.load(Ordering::Acquire) > ROLL_RESERVE + GC_RESERVE {
+                return Ok(());
+            }
+            self.back(ROLL_RESERVE + GC_RESERVE + 1)?;
+            if self.backed.load(Ordering::Acquire) > ROLL_RESERVE + GC_RESERVE {
                 return Ok(());
             }
             let mut maintenance = self.maintenance.lock();
-            if self.load_free_segments(ROLL_RESERVE + GC_RESERVE + 1)?
-                || !self.reclaim(&mut maintenance)?
-            {
+            if !self.reclaim(&mut maintenance)? {
                 break;
             }
         }
@@ -227,27 +293,19 @@ impl Core {
     /// Takes a free segment, with host space behind it, and gives it a sequence number.
     pub(crate) fn reserve_segment(&self) -> Result<Successor> {
         let mut table = self.table.lock();
-        let (segment, ready) = loop {
-            if let Some(segment) = table.free.ready.pop_front() {
-                break (segment, true);
-            }
-            if let Some(segment) = table.free.bare.pop_front() {
-                break (segment, false);
-            }
-            if let Some(page) = table.unloaded_page() {
-                self.load_table_page(&mut table, page)?;
-                continue;
-            }
-            match table.grow() {
-                Some(segment) => break (segment, false),
-                None => {
-                    return Err(Error::new(
-                        ErrorKind::NoSpace,
-                        "reserve segment",
-                        "every segment of the volume is in use",
-                    ));
-                }
-            }
+        let pooled = table.free.written.pop_front().or_else(|| table.free.ready.pop_front());
+        let backed = pooled.is_some();
+        let bare = if backed { None } else { table.free.bare.pop_first() };
+        let next = match pooled.or(bare) {
+            Some(segment) => Some(segment),
+            None => self.grow(&mut table)?,
+        };
+        let Some(segment) = next else {
+            return Err(Error::new(
+                ErrorKind::NoSpace,
+                "reserve segment",
+                "every segment of the volume is in use",
+            ));
         };
         self.load_table_page(&mut table, SegmentTable::page_of(SegmentIndex(segment)))?;
         let seq = table.next_seq();
@@ -256,12 +314,12 @@ impl Core {
         }
         self.update_available(&table);
         drop(table);
-        if let Err(error) = self.make_ready(SegmentIndex(segment), ready) {
+        if let Err(error) = self.make_ready(SegmentIndex(segment), backed) {
             let mut table = self.table.lock();
             if let Some(info) = table.get_volatile(SegmentIndex(segment)) {
                 info.held = false;
             }
-            table.free.bare.push_back(segment);
+            table.free.bare.insert(segment);
             self.update_available(&table);
             return Err(error);
         }
@@ -304,8 +362,8 @@ impl Core {
             for segment in released {
                 self.keys.remove(SegmentIndex(segment));
                 let keep = usize::try_from(self.settings.keep_free_segments).unwrap_or(usize::MAX);
-                if table.free.ready.len() < keep {
-                    table.free.ready.push_back(segment);
+                if table.free.backed() < keep {
+                    table.free.written.push_back(segment);
                 } else {
                     punch.push(segment);
                 }
@@ -329,17 +387,14 @@ impl Core {
         let want = usize::try_from(self.settings.prewrite_segments).unwrap_or(0);
         let segment = {
             let mut table = self.table.lock();
-            if table.free.ready.len() >= want {
+            if table.free.written.len() >= want {
                 return Ok(false);
             }
-            let next = match table.free.bare.pop_front() {
+            let backed = table.free.ready.pop_front();
+            let next = match backed.or_else(|| table.free.bare.pop_first()) {
                 Some(segment) => Some(segment),
                 None if table.unloaded_page().is_some() => None,
-                None => {
-                    let last = SegmentTable::page_of(SegmentIndex(table.segments));
-                    self.load_table_page(&mut table, last)?;
-                    table.grow()
-                }
+                None => self.grow(&mut table)?,
             };
             let Some(segment) = next else { return Ok(false) };
             segment
@@ -348,8 +403,8 @@ impl Core {
         let outcome = self.storage.allocate(offset, self.geometry.segment_len(), true);
         let mut table = self.table.lock();
         match outcome {
-            Ok(()) => table.free.ready.push_back(segment),
-            Err(_) => table.free.bare.push_front(segment),
+            Ok(()) => table.free.written.push_back(segment),
+            Err(_) => drop(table.free.bare.insert(segment)),
         }
         self.update_available(&table);
         drop(table);
