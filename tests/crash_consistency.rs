@@ -46,6 +46,7 @@ struct Workload {
     world: World,
     recorder: Recorder,
     disk: Arc<SimStorage>,
+    recoveries: AtomicU64,
 }
 
 impl Workload {
@@ -61,7 +62,7 @@ impl Workload {
         disk.forget();
         let model = ModelVolume::new(usize::try_from(shape.blocks).unwrap());
         let recorder = Recorder::new(model, Some(Arc::clone(&disk)));
-        Self { seed, shape, world: World::new(), recorder, disk }
+        Self { seed, shape, world: World::new(), recorder, disk, recoveries: AtomicU64::new(0) }
     }
 
     fn storage(&self) -> Arc<dyn Storage> {
@@ -118,11 +119,15 @@ impl Workload {
     }
 
     /// Opens what a crash left and holds it against the model.
+    ///
+    /// The auditor is the run's: no recovery may seal under a key and nonce that anything before the
+    /// crash, or a recovery that crashed itself, has sealed under.
     fn judge(&self, disk: &Arc<SimStorage>, at: &Cursor, mode: CrashMode, note: &str) -> Engine {
         let place = format!("seed {} op {} {mode:?}{note}", self.seed, at.index());
-        let entropy = self.seed ^ (at.index() as u64) << 20 ^ 0x5555 << 48 ^ mode as u64;
-        let world = World { clock: self.world.clock.clone(), ..World::new() };
-        let (engine, _) = world
+        let recovery = self.recoveries.fetch_add(1, Ordering::Relaxed);
+        let entropy = self.seed ^ recovery << 20 ^ 0x5555 << 48;
+        let (engine, _) = self
+            .world
             .open(Arc::clone(disk) as Arc<dyn Storage>, entropy)
             .unwrap_or_else(|error| panic!("{place}: did not open: {error:?}"));
         if let Err(violation) = self.recorder.check(at.last_mark(), mode, &engine) {

@@ -50,7 +50,8 @@ pub fn stored_key() -> StoredKey {
         commitment: [0; 32],
         key_arn: "arn:aws:kms:us-east-1:000000000000:key/test".into(),
         context: Vec::new(),
-        blob: vec![1, 2, 3],
+        // Longer than a sector, so that a crash can tear a superblock.
+        blob: vec![3; 700],
     }
 }
 

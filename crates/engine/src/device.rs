@@ -404,19 +404,7 @@ impl Core {
             return Ok(());
         }
         let (first, last) = blocks_of(offset, len);
-        let mut entries = [sealvol_format::Entry::INHERIT; FANOUT];
-        let mut lba = first;
-        while lba <= last {
-            let (leaf, slot) = split(lba);
-            let count = to_index((last + 1 - lba).min((FANOUT - slot) as u64));
-            let found = entries.get_mut(..count).unwrap_or_default();
-            self.lookup_leaf(leaf, slot, found, false)?;
-            for entry in found.iter().filter(|entry| entry.state() == EntryState::Data) {
-                self.storage.prefetch(entry.phys().offset(), BLOCK_LEN_U64);
-            }
-            lba += count as u64;
-        }
-        Ok(())
+        self.prefetch_blocks(first, last + 1)
     }
 }
 

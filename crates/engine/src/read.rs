@@ -6,10 +6,10 @@
 //! again: if the entry has changed, it reads the new place; if it has not, the block is damaged. A
 //! block's segment is released only after its entry has changed, so a live block is never missed.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use sealvol_core::{BLOCK_LEN, Hot, Result};
-use sealvol_format::{Entry, EntryState, FANOUT};
+use sealvol_format::{Entry, EntryState, FANOUT, Phys};
 
 use crate::core::{Content, Core};
 use crate::index::split;
@@ -19,6 +19,38 @@ const CHUNK_BLOCKS: usize = 32;
 /// Lookups of one block before a bad tag is believed, entry changes or not.
 const MAX_RETRIES: u32 = 1000;
 
+/// Requests longer than this are read ahead as wholes.
+const READ_AHEAD_MIN: usize = 128 << 10;
+/// Blocks that are read ahead of a sequential reader, at least.
+const WINDOW_BLOCKS: u64 = 512;
+/// Sequential readers that are told apart.
+const SEQUENCES: usize = 8;
+
+/// Where recent large reads ended.
+#[derive(Debug, Default)]
+pub(crate) struct Sequences {
+    ends: [AtomicU64; SEQUENCES],
+    next: AtomicUsize,
+}
+
+impl Sequences {
+    /// Notes a read of `[start, end)`. Tells whether it goes on where another one ended.
+    fn note(&self, start: u64, end: u64) -> bool {
+        for place in &self.ends {
+            // No read that starts at block 0 goes on from anything.
+            if start != 0 && place.load(Ordering::Relaxed) == start {
+                place.store(end, Ordering::Relaxed);
+                return true;
+            }
+        }
+        let at = self.next.fetch_add(1, Ordering::Relaxed) % SEQUENCES;
+        if let Some(place) = self.ends.get(at) {
+            place.store(end, Ordering::Relaxed);
+        }
+        false
+    }
+}
+
 /// The entries of a few blocks, without allocating for small requests.
 const STACK_ENTRIES: usize = FANOUT;
 
@@ -26,6 +58,9 @@ impl Core {
     /// Reads whole blocks into `buf`.
     pub(crate) fn read_blocks(&self, lba: u64, buf: &mut [u8], hot: bool) -> Result<Hot> {
         let mut entries = [Entry::INHERIT; STACK_ENTRIES];
+        if !hot && buf.len() > READ_AHEAD_MIN {
+            self.read_ahead(lba, (buf.len() / BLOCK_LEN) as u64)?;
+        }
         let mut rest = buf;
         let mut at = lba;
         while !rest.is_empty() {
@@ -45,6 +80,61 @@ impl Core {
         Ok(Hot::Done)
     }
 
+    /// Has a large request's blocks read ahead together, if they are not in memory: opening the first
+    /// of them then overlaps with reading the others. A request that goes on where another one ended
+    /// is one of a sequence: then what follows it is read ahead, too.
+    fn read_ahead(&self, lba: u64, blocks: u64) -> Result<()> {
+        let end = lba + blocks;
+        let (from, until) = if self.sequences.note(lba, end) {
+            (end, end + blocks.max(WINDOW_BLOCKS))
+        } else {
+            (lba, end)
+        };
+        let until = until.min(self.logical_blocks);
+        // The last block that is wanted tells, by one byte, whether all of it is in memory.
+        let last = self.lookup(until.saturating_sub(1))?;
+        let mut probe = [0; 1];
+        let known = from >= until
+            || last.state() != EntryState::Data
+            || self.storage.read_at_nowait(last.phys().offset(), &mut probe)?;
+        if known { Ok(()) } else { self.prefetch_blocks(from, until) }
+    }
+
+    /// Asks for the slots of `[lba, end)`, neighbours together.
+    pub(crate) fn prefetch_blocks(&self, lba: u64, end: u64) -> Result<()> {
+        let mut entries = [Entry::INHERIT; STACK_ENTRIES];
+        let mut run: Option<(u64, u64)> = None;
+        let mut at = lba;
+        while at < end {
+            let (leaf, slot) = split(at);
+            let count = usize::try_from(end - at).unwrap_or(FANOUT).min(FANOUT - slot);
+            let found = entries.get_mut(..count).unwrap_or_default();
+            self.lookup_leaf(leaf, slot, found, false)?;
+            for entry in found.iter().filter(|entry| entry.state() == EntryState::Data) {
+                let slot = entry.phys().0;
+                run = match run {
+                    // The commit slot between two groups is no reason to ask twice.
+                    Some((first, next)) if (next..=next + 1).contains(&slot) => {
+                        Some((first, slot + 1))
+                    }
+                    before => {
+                        self.prefetch_slots(before);
+                        Some((slot, slot + 1))
+                    }
+                };
+            }
+            at += count as u64;
+        }
+        self.prefetch_slots(run);
+        Ok(())
+    }
+
+    fn prefetch_slots(&self, run: Option<(u64, u64)>) {
+        if let Some((first, next)) = run {
+            self.storage.prefetch(Phys(first).offset(), Phys(next).offset() - Phys(first).offset());
+        }
+    }
+
     pub(crate) fn read_entries(
         &self,
         lba: u64,
@@ -52,7 +142,7 @@ impl Core {
         buf: &mut [u8],
         hot: bool,
     ) -> Result<Hot> {
-        if !hot && entries.len() > 1 {
+        if !hot && (2..=READ_AHEAD_MIN / BLOCK_LEN).contains(&entries.len()) {
             self.prefetch_scattered(entries);
         }
         let mut rest = buf;

@@ -109,6 +109,11 @@ impl Storage for MmapStorage {
         self.file.read_at(offset, buf)
     }
 
+    /// A map cannot tell whether touching it would wait for the disk: the file can.
+    fn read_at_nowait(&self, offset: u64, buf: &mut [u8]) -> Result<bool> {
+        self.file.read_at_nowait(offset, buf)
+    }
+
     fn write_at(&self, offset: u64, data: &[IoSlice<'_>]) -> Result<()> {
         self.file.write_at(offset, data)
     }

@@ -18,7 +18,6 @@ const STEPS: &[Step] = &[
     ("clippy", clippy),
     ("docs", docs),
     ("build", || sh(&mut cargo(&["build", "--release", "--locked"]))),
-    ("fuzz-corpus", || sh(&mut cargo(&["test", "--manifest-path", "fuzz/Cargo.toml", "--locked"]))),
     ("fuzz-smoke", || fuzz_smoke::run(fuzz_smoke::SECONDS_DEFAULT)),
     ("bench-smoke", bench_smoke::run),
 ];

@@ -68,6 +68,8 @@ fn smoke(binary: &Path, target: &str, seconds: u64) -> Result<()> {
         .args(["-rss_limit_mb=2048", "-timeout=30", "-max_len=4096", "-print_final_stats=1"])
         .arg(&found)
         .arg(root.join("fuzz/corpus").join(target))
+        // What was once a finding runs first, with the seeds.
+        .args(Some(root.join("fuzz/regressions").join(target)).filter(|path| path.is_dir()))
         .stdout(file.try_clone()?)
         .stderr(file);
     let status = command.status().with_context(|| binary.display().to_string())?;

@@ -8,6 +8,7 @@ mod arrows;
 mod bench_smoke;
 mod ci;
 mod fuzz_smoke;
+mod mutants;
 mod shell;
 mod test_driver;
 mod tidy;
@@ -26,6 +27,8 @@ usage: cargo xtask VERB
   arrows                 no crate depends on one that it must not know
   tidy [--fix]           source files, crate roots, and the hash in FORMAT.md
   fuzz-smoke [SECONDS]   every fuzz target for SECONDS (default 10)
+  mutants [TEXT]         takes each decision that guards data out of a copy of the code (or those
+                         whose description holds TEXT) and asks for a test that fails
   bench-smoke            every bench target, in its quick mode
 ";
 
@@ -53,6 +56,8 @@ fn run(args: &[String]) -> Result<()> {
         ["fuzz-smoke", seconds] => {
             fuzz_smoke::run(seconds.parse().with_context(|| format!("{seconds}: not seconds"))?)
         }
+        ["mutants"] => mutants::run(""),
+        ["mutants", filter] => mutants::run(filter),
         ["bench-smoke"] => bench_smoke::run(),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
