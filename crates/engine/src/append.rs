@@ -24,6 +24,9 @@ const SHORT_RANGE: u64 = 64;
 /// Dirty log bytes after which writeback is started.
 const WRITEBACK_BYTES: u64 = 1 << 20;
 
+/// Slots from which on a group's writeback is started by itself.
+const LARGE_GROUP: u32 = 64;
+
 /// One indivisible change of a user's request.
 #[derive(Debug)]
 pub(crate) enum Piece<'a> {
@@ -190,14 +193,14 @@ impl Core {
 
     /// Writes the open group. The caller has checked that nobody is busy and nothing is pending.
     fn lead<'a>(&'a self, mut state: MutexGuard<'a, LogState>) -> MutexGuard<'a, LogState> {
-        let Some(open) = state.open.take() else { return state };
+        let Some(mut open) = state.open.take() else { return state };
         state.busy = true;
         if let Some(segment) = &mut state.place(open.group.kind).open {
             segment.next_slot += open.group.slots();
         }
         let (seq, previous) = (state.next_seq, state.chain);
         drop(state);
-        let written = self.write_group(&open.group, seq, previous);
+        let written = self.write_group(&mut open.group, seq, previous);
         for (_, buffer) in open.group.parts {
             self.log.recycle(buffer);
         }
@@ -319,7 +322,7 @@ impl Core {
     /// Seals the commit slot, writes the group, publishes its records. The caller is `busy`.
     pub(crate) fn write_group(
         &self,
-        group: &Group,
+        group: &mut Group,
         seq: u64,
         previous: [u8; 16],
     ) -> Result<[u8; 16]> {
@@ -341,7 +344,12 @@ impl Core {
         outcome
     }
 
-    fn write_group_bytes(&self, group: &Group, seq: u64, previous: [u8; 16]) -> Result<[u8; 16]> {
+    fn write_group_bytes(
+        &self,
+        group: &mut Group,
+        seq: u64,
+        previous: [u8; 16],
+    ) -> Result<[u8; 16]> {
         let durable_upto = self.log.durable.load(Ordering::Acquire);
         let body = CommitBody {
             seq,
@@ -349,11 +357,11 @@ impl Core {
             durable_upto,
             payload_nonce: group.nonce,
             payload_slots: u16::try_from(group.payload_slots).unwrap_or(u16::MAX),
-            // The records are only borrowed for encoding; cloning 4 KiB is below the noise.
-            records: group.records.clone(),
+            records: std::mem::take(&mut group.records),
         };
         let mut plain = [0; COMMIT_SEALED_MAX];
         let len = body.encode(&mut plain);
+        group.records = body.records;
         let plain = plain.get(..len).unwrap_or_default();
         let mut commit = [0; SLOT_LEN];
         let aad = self.identity(group.key.seq, group.base, Content::COMMIT).aad();
@@ -381,7 +389,10 @@ impl Core {
         self.log.claimed.fetch_max(durable_upto, Ordering::AcqRel);
         self.counters.groups.fetch_add(1, Ordering::Relaxed);
         let unsynced = self.log.unsynced.fetch_add(len, Ordering::Relaxed);
-        if unsynced / WRITEBACK_BYTES != (unsynced + len) / WRITEBACK_BYTES {
+        if group.slots() >= LARGE_GROUP {
+            // The disk works while the next group is sealed.
+            self.storage.start_writeback(offset, len);
+        } else if unsynced / WRITEBACK_BYTES != (unsynced + len) / WRITEBACK_BYTES {
             let start = self.geometry.segment_offset(group.segment);
             self.storage.start_writeback(start, offset + len - start);
         }

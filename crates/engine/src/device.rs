@@ -9,7 +9,7 @@ use sealvol_core::{
 };
 use sealvol_format::{EntryState, FANOUT};
 
-use crate::append::Piece;
+use crate::append::{ATOMIC_BLOCKS, Piece};
 use crate::core::{Content, Core};
 use crate::engine::Engine;
 use crate::index::split;
@@ -38,7 +38,14 @@ impl BlockDevice for Engine {
     }
 
     fn write(&self, offset: u64, data: &[u8], flags: WriteFlags) -> Result<()> {
-        self.core.write_many(&self.info(), &[WriteRequest { offset, data, flags }]).remove(0)
+        let info = self.info();
+        if let Some(lba) = self.core.as_one_piece(offset, data) {
+            self.core.check_writable("write")?;
+            info.check_range("write", offset, data.len() as u64)?;
+            self.core.write_piece(Piece::Blocks { lba, data })?;
+            return if flags.fua { self.core.sync_all() } else { Ok(()) };
+        }
+        self.core.write_many(&info, &[WriteRequest { offset, data, flags }]).remove(0)
     }
 
     fn write_batch(&self, batch: &[WriteRequest<'_>]) -> Vec<Result<()>> {
@@ -132,6 +139,21 @@ impl Core {
             rest = after;
         }
         Ok(Hot::Done)
+    }
+
+    /// The first block of a request that is one piece: the usual one, which needs no lists.
+    fn as_one_piece(&self, offset: u64, data: &[u8]) -> Option<u64> {
+        let most = ATOMIC_BLOCKS.min(self.geometry.slots_per_segment() - 2) as usize * BLOCK_LEN;
+        let aligned = offset.is_multiple_of(BLOCK_LEN_U64) && data.len().is_multiple_of(BLOCK_LEN);
+        (aligned && !data.is_empty() && data.len() <= most).then_some(offset / BLOCK_LEN_U64)
+    }
+
+    fn write_piece(&self, piece: Piece<'_>) -> Result<()> {
+        let blocks = u64::from(piece.slots());
+        let _admission = self.admit(blocks + 1)?;
+        self.append(&[piece], self.snapshot_generation(), &mut 0)?;
+        self.counters.blocks_written.fetch_add(blocks, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Writes requests in order. Runs of whole blocks of all requests share groups.

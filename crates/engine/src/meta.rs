@@ -131,7 +131,7 @@ fn seal_slot(
 
 impl Core {
     /// Writes a complete maintenance group as the next one in the log.
-    fn write_solo(&self, group: Group) -> Result<u64> {
+    fn write_solo(&self, mut group: Group) -> Result<u64> {
         let mut state = self.log.acquire();
         let (seq, previous) = (state.next_seq, state.chain);
         if let Some(open) = &mut state.place(group.kind).open {
@@ -139,7 +139,7 @@ impl Core {
         }
         drop(state);
         let written = match self.check_alive("append") {
-            Ok(()) => self.write_group(&group, seq, previous),
+            Ok(()) => self.write_group(&mut group, seq, previous),
             Err(error) => Err(error),
         };
         for (_, buffer) in group.parts {
