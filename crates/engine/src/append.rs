@@ -24,6 +24,8 @@ const SHORT_RANGE: u64 = 64;
 /// Dirty log bytes after which writeback is started.
 const WRITEBACK_BYTES: u64 = 1 << 20;
 
+/// Least bytes that are worth another core's attention: some 70 microseconds of sealing.
+const SHARED_SEAL_MIN: usize = 128 << 10;
 /// Slots from which on a group's writeback is started by itself.
 const LARGE_GROUP: u32 = 64;
 
@@ -201,7 +203,7 @@ impl Core {
         let (seq, previous) = (state.next_seq, state.chain);
         drop(state);
         let written = self.write_group(&mut open.group, seq, previous);
-        for (_, buffer) in open.group.parts {
+        for (_, buffer) in open.group.parts.drain(..) {
             self.log.recycle(buffer);
         }
         let mut state = self.log.lock();
@@ -212,6 +214,12 @@ impl Core {
         }
         state.busy = false;
         self.log.notify();
+        if let Some((offset, len)) = open.group.writeback {
+            // Nobody has to wait for this.
+            drop(state);
+            self.storage.start_writeback(offset, len);
+            state = self.log.lock();
+        }
         state
     }
 
@@ -257,6 +265,7 @@ impl Core {
                     parts: Vec::new(),
                     payload_slots: 0,
                     conditions: Vec::new(),
+                    writeback: None,
                 };
                 state.open = Some(OpenGroup { id, group, pending: 0, room });
                 return Ok(state);
@@ -287,8 +296,41 @@ impl Core {
     ) -> Result<(Vec<Record>, Vec<u8>)> {
         let mut buffer = self.log.buffer(usize::try_from(slots).unwrap_or(0) * SLOT_LEN);
         let mut records = Vec::with_capacity(pieces.iter().map(Piece::records).sum());
+        self.seal_into(pieces, reservation, 0, &mut buffer, birth, &mut records)?;
+        Ok((records, buffer))
+    }
+
+    /// Seals pieces into `buffer`, which begins `first` payload slots behind the reservation's start.
+    /// Much of it is sealed on two cores, and each half again on two, where they are idle.
+    fn seal_into(
+        &self,
+        pieces: &[Piece<'_>],
+        reservation: &Reservation,
+        first: u32,
+        buffer: &mut [u8],
+        birth: Birth,
+        records: &mut Vec<Record>,
+    ) -> Result<()> {
+        if buffer.len() >= 2 * SHARED_SEAL_MIN && pieces.len() > 1 {
+            let (left, right) = pieces.split_at(pieces.len() / 2);
+            let slots: u32 = left.iter().map(Piece::slots).sum();
+            let middle = usize::try_from(slots).unwrap_or(0) * SLOT_LEN;
+            if let Some((front, back)) = buffer.split_at_mut_checked(middle) {
+                let (mut more, mut other) = (Vec::new(), Ok(()));
+                let own = rayon::in_place_scope(|scope| {
+                    scope.spawn(|_| {
+                        let at = first + slots;
+                        other = self.seal_into(right, reservation, at, back, birth, &mut more);
+                    });
+                    self.seal_into(left, reservation, first, front, birth, records)
+                });
+                own.and(other)?;
+                records.append(&mut more);
+                return Ok(());
+            }
+        }
         let mut places = buffer.chunks_exact_mut(SLOT_LEN);
-        let mut at = 0_u32;
+        let mut at = first;
         for piece in pieces {
             let (kind, lba, data, old) = match piece {
                 Piece::Zeros { lba, blocks } => {
@@ -316,7 +358,7 @@ impl Core {
                 at += 1;
             }
         }
-        Ok((records, buffer))
+        Ok(())
     }
 
     /// Seals the commit slot, writes the group, publishes its records. The caller is `busy`.
@@ -391,10 +433,10 @@ impl Core {
         let unsynced = self.log.unsynced.fetch_add(len, Ordering::Relaxed);
         if group.slots() >= LARGE_GROUP {
             // The disk works while the next group is sealed.
-            self.storage.start_writeback(offset, len);
+            group.writeback = Some((offset, len));
         } else if unsynced / WRITEBACK_BYTES != (unsynced + len) / WRITEBACK_BYTES {
             let start = self.geometry.segment_offset(group.segment);
-            self.storage.start_writeback(start, offset + len - start);
+            group.writeback = Some((start, offset + len - start));
         }
         if unsynced < self.settings.unsynced.0 && unsynced + len >= self.settings.unsynced.0 {
             self.wake_maintenance();

@@ -16,7 +16,6 @@ use crate::cache::PageCache;
 use crate::index::Index;
 use crate::keyring::{KeyCache, Keyring, SegmentKey};
 use crate::log::Log;
-use crate::read::Sequences;
 use crate::segments::SegmentTable;
 use crate::settings::Settings;
 use crate::stats::Counters;
@@ -65,8 +64,6 @@ pub(crate) struct Core {
     pub(crate) weak_copy: AtomicUsize,
     /// Slots of users that were admitted and are not in the log yet.
     pub(crate) admitted_slots: AtomicU64,
-    /// Who reads in sequence.
-    pub(crate) sequences: Sequences,
     /// The snapshot generation in which blocks are born now.
     pub(crate) generation: AtomicU32,
 }

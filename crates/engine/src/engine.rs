@@ -264,7 +264,6 @@ impl Builder {
             claimed_slots: AtomicU64::new(0),
             weak_copy: AtomicUsize::new(weak_copy),
             admitted_slots: AtomicU64::new(0),
-            sequences: crate::read::Sequences::default(),
             generation: AtomicU32::new(state.snapshot_generation),
             storage: self.storage,
             clock: self.clock,

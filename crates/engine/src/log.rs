@@ -46,6 +46,8 @@ pub(crate) struct Group {
     pub(crate) payload_slots: u32,
     /// Records whose request wants to know whether they applied.
     pub(crate) conditions: Vec<(usize, Condition)>,
+    /// Offset and length of what the disk should begin to write once the group is out.
+    pub(crate) writeback: Option<(u64, u64)>,
 }
 
 impl Group {

@@ -89,6 +89,7 @@ impl<'a> Batch<'a> {
                     parts: Vec::new(),
                     payload_slots: 0,
                     conditions: Vec::new(),
+                    writeback: None,
                 });
                 return Ok(());
             }
@@ -142,7 +143,7 @@ impl Core {
             Ok(()) => self.write_group(&mut group, seq, previous),
             Err(error) => Err(error),
         };
-        for (_, buffer) in group.parts {
+        for (_, buffer) in group.parts.drain(..) {
             self.log.recycle(buffer);
         }
         let mut state = self.log.lock();
@@ -153,6 +154,9 @@ impl Core {
         state.busy = false;
         drop(state);
         self.log.notify();
+        if let Some((offset, len)) = group.writeback {
+            self.storage.start_writeback(offset, len);
+        }
         written.map(|_| seq)
     }
 

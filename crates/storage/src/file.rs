@@ -148,6 +148,23 @@ impl Storage for FileStorage {
             .map_err(|e| self.error("read file", offset, buf.len() as u64, e))
     }
 
+    fn read_vectored_at(&self, offset: u64, slices: &mut [IoSliceMut<'_>]) -> Result<()> {
+        let len = slices.iter().map(|slice| slice.len()).sum::<usize>();
+        match rustix::io::preadv(&self.file, &mut *slices, offset) {
+            Ok(count) if count == len => Ok(()),
+            // Cut short or interrupted, which is rare: slice by slice.
+            Ok(_) | Err(Errno::INTR) => {
+                let mut at = offset;
+                for slice in slices {
+                    self.read_at(at, slice)?;
+                    at += slice.len() as u64;
+                }
+                Ok(())
+            }
+            Err(e) => Err(self.error("read file", offset, len as u64, e.into())),
+        }
+    }
+
     fn read_at_nowait(&self, offset: u64, buf: &mut [u8]) -> Result<bool> {
         let len = buf.len();
         let target = &mut [IoSliceMut::new(buf)];

@@ -11,7 +11,7 @@ mod memory;
 mod mmap;
 mod writeback;
 
-use std::io::IoSlice;
+use std::io::{IoSlice, IoSliceMut};
 use std::sync::Arc;
 
 pub use file::{FileStorage, OpenMode, boot_id, replace_file, sync_parent_dir};
@@ -42,6 +42,19 @@ pub trait Storage: Send + Sync {
     /// # Errors
     /// [`sealvol_core::ErrorKind::Io`] on failure or when the range ends past the end.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()>;
+
+    /// Fills the slices, one after the other, from `offset`.
+    ///
+    /// # Errors
+    /// As [`read_at`](Self::read_at).
+    fn read_vectored_at(&self, offset: u64, slices: &mut [IoSliceMut<'_>]) -> Result<()> {
+        let mut at = offset;
+        for slice in slices {
+            self.read_at(at, slice)?;
+            at += slice.len() as u64;
+        }
+        Ok(())
+    }
 
     /// As [`read_at`](Self::read_at), but returns `Ok(false)`, with `buf` undefined, when the bytes
     /// are not in memory and the call would wait for the disk.
@@ -99,6 +112,10 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         (**self).read_at(offset, buf)
+    }
+
+    fn read_vectored_at(&self, offset: u64, slices: &mut [IoSliceMut<'_>]) -> Result<()> {
+        (**self).read_vectored_at(offset, slices)
     }
 
     fn read_at_nowait(&self, offset: u64, buf: &mut [u8]) -> Result<bool> {
