@@ -311,7 +311,7 @@ impl Core {
         birth: Birth,
         records: &mut Vec<Record>,
     ) -> Result<()> {
-        if buffer.len() >= 2 * SHARED_SEAL_MIN && pieces.len() > 1 {
+        if self.shares && buffer.len() >= 2 * SHARED_SEAL_MIN && pieces.len() > 1 {
             let (left, right) = pieces.split_at(pieces.len() / 2);
             let slots: u32 = left.iter().map(Piece::slots).sum();
             let middle = usize::try_from(slots).unwrap_or(0) * SLOT_LEN;

@@ -64,6 +64,8 @@ pub(crate) struct Core {
     pub(crate) weak_copy: AtomicUsize,
     /// Slots of users that were admitted and are not in the log yet.
     pub(crate) admitted_slots: AtomicU64,
+    /// Whether long requests are shared between cores.
+    pub(crate) shares: bool,
     /// The snapshot generation in which blocks are born now.
     pub(crate) generation: AtomicU32,
 }

@@ -236,6 +236,7 @@ impl Builder {
         let read_only = self.mode == Mode::ReadOnly;
         let state = superblock.state.clone();
         let pages = usize::try_from(self.settings.map_cache.0 / 4400).unwrap_or(0);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
         let mut table = SegmentTable::new(state.segments, state.segment_limit);
         table.segments = state.segments;
         let core = Arc::new(Core {
@@ -264,6 +265,7 @@ impl Builder {
             claimed_slots: AtomicU64::new(0),
             weak_copy: AtomicUsize::new(weak_copy),
             admitted_slots: AtomicU64::new(0),
+            shares: cores >= u64::from(self.settings.share_from_cores),
             generation: AtomicU32::new(state.snapshot_generation),
             storage: self.storage,
             clock: self.clock,

@@ -110,7 +110,7 @@ impl Core {
     }
 
     fn read_halves(&self, lba: u64, buf: &mut [u8]) -> Result<Hot> {
-        if buf.len() < 2 * SHARED_MIN {
+        if !self.shares || buf.len() < 2 * SHARED_MIN {
             return self.read_leaves(lba, buf, true);
         }
         let blocks = buf.len() / BLOCK_LEN / 2;

@@ -27,6 +27,9 @@ pub struct Settings {
     pub keep_free_segments: u32,
     /// Pages of discarded subtrees that one checkpoint settles.
     pub reap_pages: u32,
+    /// Requests of 256 KiB and more are sealed and opened on several cores where the host has at
+    /// least this many. On fewer, the helpers take from the clients what they give.
+    pub share_from_cores: u32,
 }
 
 impl Default for Settings {
@@ -41,6 +44,7 @@ impl Default for Settings {
             prewrite_segments: 8,
             keep_free_segments: 64,
             reap_pages: 4096,
+            share_from_cores: 4,
         }
     }
 }
