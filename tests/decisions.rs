@@ -8,8 +8,10 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed step fails the test")]
 
+use std::collections::HashMap;
+use std::io::IoSlice;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rand::SeedableRng;
@@ -17,7 +19,7 @@ use rand::rngs::StdRng;
 use sealvol_core::{BlockDevice, ByteLen, ErrorKind, Result, WriteFlags};
 use sealvol_engine::{Engine, ExpandKey, Mode, OpenReport, Settings};
 use sealvol_envelope::aead::{AeadBackend, AeadKey, AuthError, Nonce, SealError, Tag};
-use sealvol_format::DATA_OFFSET;
+use sealvol_format::{DATA_OFFSET, SegmentHeader, SegmentKind};
 use sealvol_storage::{MemoryStorage, Storage};
 use sealvol_testkit::{CrashMode, SimStorage};
 use sealvol_tests::{Shape, World, busy_settings, create_volume, data_key};
@@ -265,4 +267,138 @@ fn a_discard_outlives_a_move() {
         assert_eq!(first_byte(&engine, 100).unwrap(), 1);
         assert_eq!(first_byte(&engine, 101).unwrap(), 7);
     }
+}
+
+/// Decision 6: no two segments ever have one sequence number, whichever opening of the volume opened
+/// them, and however it ended.
+#[test]
+fn sequence_numbers_never_repeat() {
+    let disk = new_disk();
+    let mut seen: HashMap<u64, [u8; 32]> = HashMap::new();
+    for session in 0..12_u64 {
+        let engine = open(&World::new(), &disk, session);
+        for round in 0..6 {
+            put(&engine, (session * 31 + round * 14) % 380, 1, 14).unwrap();
+        }
+        if session % 3 == 0 {
+            engine.flush().unwrap();
+        }
+        if session % 4 == 1 {
+            engine.close().unwrap();
+        } else {
+            drop(engine);
+        }
+        let segments = (disk.len().unwrap() - DATA_OFFSET) / (16 * SLOT);
+        for segment in 0..segments {
+            let mut slot = [0; 4096];
+            disk.read_at(DATA_OFFSET + segment * 16 * SLOT, &mut slot).unwrap();
+            let Ok((header, _)) = SegmentHeader::decode(&slot) else { continue };
+            let known = *seen.entry(header.seq).or_insert(header.salt);
+            assert_eq!(known, header.salt, "session {session}: {:#x} names two", header.seq);
+        }
+    }
+    assert!(seen.len() > 60, "only {} segments were opened", seen.len());
+}
+
+/// A disk on which opening a segment for moved blocks waits until it may go on.
+struct WaitsToMove {
+    disk: Arc<SimStorage>,
+    reached: AtomicBool,
+    go_on: AtomicBool,
+}
+
+impl Storage for WaitsToMove {
+    fn len(&self) -> Result<u64> {
+        self.disk.len()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        self.disk.read_at(offset, buf)
+    }
+
+    fn write_at(&self, offset: u64, data: &[IoSlice<'_>]) -> Result<()> {
+        let header = data.first().and_then(|slice| slice.first_chunk::<4096>());
+        let header = header.and_then(|slot| SegmentHeader::decode(slot).ok());
+        if header.is_some_and(|(header, _)| header.kind == SegmentKind::Gc) {
+            self.reached.store(true, Ordering::SeqCst);
+            while !self.go_on.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+        }
+        self.disk.write_at(offset, data)
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.disk.sync()
+    }
+
+    fn allocate(&self, offset: u64, len: u64, prewrite: bool) -> Result<()> {
+        self.disk.allocate(offset, len, prewrite)
+    }
+
+    fn punch(&self, offset: u64, len: u64) -> Result<()> {
+        self.disk.punch(offset, len)
+    }
+}
+
+/// Decision 7: a MOVE that reached the log behind an overwrite of its block is nothing, live and in
+/// replay.
+#[test]
+fn a_move_that_lost_to_a_write_changes_nothing() {
+    let disk = new_disk();
+    let waits = Arc::new(WaitsToMove {
+        disk: Arc::clone(&disk),
+        reached: AtomicBool::new(false),
+        go_on: AtomicBool::new(false),
+    });
+    let engine = World::new().open(Arc::clone(&waits) as Arc<dyn Storage>, 1).unwrap().0;
+    for lba in (0..280).step_by(14) {
+        put(&engine, lba, 1, 14).unwrap();
+    }
+    // Every segment keeps a few blocks.
+    for lba in (0..280).step_by(14) {
+        engine.discard(lba * SLOT, 10 * SLOT).unwrap();
+    }
+    engine.checkpoint().unwrap();
+    engine.checkpoint().unwrap();
+    put(&engine, 300, 1, 1).unwrap();
+    // Collection looks its blocks up, and then opens a segment to move them into.
+    std::thread::scope(|scope| {
+        let engine = &engine;
+        let collecting = scope.spawn(move || engine.collect().unwrap());
+        while !waits.reached.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        for lba in (0..280).filter(|lba| lba % 14 >= 10) {
+            put(engine, lba, 2, 1).unwrap();
+        }
+        disk.mark(1);
+        waits.go_on.store(true, Ordering::SeqCst);
+        assert!(collecting.join().unwrap());
+    });
+    assert!(engine.stats().blocks_moved >= 8, "{:?}", engine.stats());
+    let check = |engine: &Engine, when: &str| {
+        for lba in (0..280).filter(|lba| lba % 14 >= 10) {
+            assert_eq!(first_byte(engine, lba).unwrap(), 2, "{when}: block {lba}");
+        }
+    };
+    check(&engine, "live");
+    // The process dies at any moment behind the overwrites, also while only the log has the lost
+    // moves and no checkpoint has settled them.
+    let mut cursor = disk.journal().cursor();
+    let mut rng = StdRng::seed_from_u64(1);
+    let mut tried = 0;
+    loop {
+        let more = cursor.advance_to_crash_point();
+        if cursor.last_mark() == Some(1) {
+            let left = Arc::new(cursor.crash_during_next(&mut rng, CrashMode::KeepAll));
+            let engine = open(&World::new(), &left, cursor.index() as u64);
+            check(&engine, &format!("died at operation {}", cursor.index()));
+            tried += 1;
+        }
+        if !more || cursor.advance().is_none() {
+            break;
+        }
+    }
+    assert!(tried > 5, "{tried}");
 }

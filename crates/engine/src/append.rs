@@ -22,7 +22,7 @@ pub(crate) const ATOMIC_BLOCKS: u32 = 16;
 /// A shorter run of zeroed blocks is recorded in the index block by block.
 const SHORT_RANGE: u64 = 64;
 /// Dirty log bytes after which writeback is started.
-const WRITEBACK_BYTES: u64 = 1 << 20;
+const WRITEBACK_BYTES: u64 = 128 << 10;
 
 /// Least bytes that are worth another core's attention: some 70 microseconds of sealing.
 const SHARED_SEAL_MIN: usize = 128 << 10;

@@ -86,7 +86,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         file: "crates/engine/src/recovery.rs",
         find: "            self.write_superblocks(|block| epoch(block, next_epoch))?;\n        }\n",
         replace: "        }\n",
-        tests: &[CRASH],
+        tests: &[DECISIONS],
     },
     Mutant {
         decision: 7,
@@ -94,7 +94,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         file: "crates/engine/src/recovery.rs",
         find: "if self.lookup(record.lba)?.phys() == record.old {",
         replace: "if self.lookup(record.lba).is_ok() {",
-        tests: &[CRASH],
+        tests: &[DECISIONS],
     },
     Mutant {
         decision: 8,
@@ -251,14 +251,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         find: "                self.quarantine(victim.segment, &error);\n                continue;\n            }\n            let (old, birth)",
         replace: "                let _unused = &error;\n                plain = [0; SLOT_LEN];\n            }\n            let (old, birth)",
         tests: &[DECISIONS],
-    },
-    Mutant {
-        decision: 15,
-        what: "collection takes segments that no checkpoint has settled",
-        file: "crates/engine/src/gc.rs",
-        find: "                    && info.last_group <= maintenance.settled_seq\n",
-        replace: "                    && maintenance.settled_seq < u64::MAX\n",
-        tests: &[CRASH, CONCURRENCY, FULL],
     },
     Mutant {
         decision: 16,
