@@ -6,7 +6,7 @@
 //! Method: a simulated disk or one in memory, a test's clock, and the smallest history that shows the
 //! decision. `cargo xtask mutants` takes each decision out of the code and asks for a failing test.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed step fails the test")]
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use std::collections::HashMap;
 use std::io::IoSlice;
