@@ -402,3 +402,86 @@ fn a_move_that_lost_to_a_write_changes_nothing() {
     }
     assert!(tried > 5, "{tried}");
 }
+
+/// A disk on which one read waits until it may go on.
+struct WaitsToRead {
+    disk: Arc<SimStorage>,
+    /// The offset whose next read waits; 0 for none.
+    offset: AtomicU64,
+    reached: AtomicBool,
+    go_on: AtomicBool,
+}
+
+impl Storage for WaitsToRead {
+    fn len(&self) -> Result<u64> {
+        self.disk.len()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        let is_it = self.offset.compare_exchange(offset, 0, Ordering::SeqCst, Ordering::SeqCst);
+        if is_it.is_ok() && offset != 0 {
+            self.reached.store(true, Ordering::SeqCst);
+            while !self.go_on.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+        }
+        self.disk.read_at(offset, buf)
+    }
+
+    fn write_at(&self, offset: u64, data: &[IoSlice<'_>]) -> Result<()> {
+        self.disk.write_at(offset, data)
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.disk.sync()
+    }
+
+    fn allocate(&self, offset: u64, len: u64, prewrite: bool) -> Result<()> {
+        self.disk.allocate(offset, len, prewrite)
+    }
+
+    fn punch(&self, offset: u64, len: u64) -> Result<()> {
+        self.disk.punch(offset, len)
+    }
+}
+
+/// Decision 18: a reader whose block's segment was released and reused between its lookup and its
+/// read finds the block where it is now.
+#[test]
+fn a_reader_that_lost_its_segment_looks_again() {
+    let disk = new_disk();
+    let waits = Arc::new(WaitsToRead {
+        disk: Arc::clone(&disk),
+        offset: AtomicU64::new(0),
+        reached: AtomicBool::new(false),
+        go_on: AtomicBool::new(false),
+    });
+    let engine = World::new().open(Arc::clone(&waits) as Arc<dyn Storage>, 1).unwrap().0;
+    put(&engine, 0, 1, 1).unwrap();
+    // Behind the first commit slot of the first segment.
+    let place = DATA_OFFSET + 2 * SLOT;
+    let content = || {
+        let mut slot = [0; 4096];
+        disk.read_at(place, &mut slot).unwrap();
+        slot
+    };
+    let before = content();
+    waits.offset.store(place, Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| first_byte(&engine, 0));
+        while !waits.reached.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        let mut round = 0;
+        while content() == before {
+            round += 1;
+            assert!(round < 500, "the segment is never reused");
+            put(&engine, 0, 2, 1).unwrap();
+            put(&engine, 14 + round % 300, 3, 14).unwrap();
+            engine.checkpoint().unwrap();
+        }
+        waits.go_on.store(true, Ordering::SeqCst);
+        assert_eq!(reader.join().unwrap().unwrap(), 2);
+    });
+    assert_eq!(engine.stats().integrity_errors, 0);
+}

@@ -273,9 +273,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
         decision: 18,
         what: "a bad tag is believed although the entry has changed",
         file: "crates/engine/src/read.rs",
-        find: "Err(error) if now == entry => {",
-        replace: "Err(error) if now == entry || now != entry => {",
-        tests: &[CONCURRENCY],
+        find: "            Err(_) => self.reread_block(lba, entry, buf).map(|()| Hot::Done),",
+        replace: "            Err(error) => Err(error),",
+        tests: &[DECISIONS],
     },
     Mutant {
         decision: 19,
