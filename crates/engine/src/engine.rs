@@ -259,7 +259,6 @@ impl Builder {
             counters: Counters::default(),
             wake: (Mutex::new(Wake::default()), Condvar::new()),
             available: AtomicU64::new(0),
-            backed: AtomicU64::new(0),
             superblock_segments: AtomicU64::new(state.segments),
             superblock_limit: AtomicU64::new(state.segment_limit),
             claimed_slots: AtomicU64::new(0),

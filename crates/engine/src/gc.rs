@@ -102,7 +102,6 @@ impl Core {
     /// Moves the live blocks out of the emptiest segments. Returns how many segments that empties.
     fn collect(&self, maintenance: &Maintenance, force: &mut Vec<u64>) -> Result<usize> {
         // Users who are admitted while victims are being chosen make it choose again.
-        self.back(self.reserve() + self.admitted_segments() + MAX_OUTPUT)?;
         let victims = (0..CLAIM_ATTEMPTS).find_map(|_| self.choose_victims(maintenance));
         let victims = victims.unwrap_or_default();
         let mut collected = 0;
@@ -117,7 +116,7 @@ impl Core {
     fn choose_victims(&self, maintenance: &Maintenance) -> Option<Vec<SegmentIndex>> {
         let payload = u64::from(self.geometry.slots_per_segment()) - 2;
         let kept = || crate::space::ROLL_RESERVE + self.admitted_segments();
-        let free = || self.backed.load(Ordering::SeqCst).saturating_sub(kept()) * payload;
+        let free = || self.available.load(Ordering::SeqCst).saturating_sub(kept()) * payload;
         let usable = free();
         let leaves = self.logical_blocks.div_ceil(128);
         let dirty = self.index.dirty_leaves() as u64;

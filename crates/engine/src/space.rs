@@ -20,8 +20,6 @@ use crate::segments::SegmentTable;
 pub(crate) const ROLL_RESERVE: u64 = 4;
 /// Segments that garbage collection may fill before a checkpoint frees its victims.
 pub(crate) const GC_RESERVE: u64 = 4;
-/// Segments that are backed beyond what a write needs, so that not every one asks the host.
-const BACKED_AHEAD: u64 = 2;
 /// Rounds of reclaiming that one write waits for before it reports that there is no space.
 const RECLAIM_ROUNDS: u32 = 64;
 
@@ -72,7 +70,6 @@ impl Core {
     /// Segments that could be had, by the books; an underestimate while table pages are unloaded.
     pub(crate) fn update_available(&self, table: &SegmentTable) {
         self.available.store(table.available(), Ordering::SeqCst);
-        self.backed.store(table.free.backed() as u64, Ordering::SeqCst);
         self.superblock_segments.store(table.segments, Ordering::Relaxed);
     }
 
@@ -89,7 +86,7 @@ impl Core {
         (slots - u64::from(ATOMIC_BLOCKS).min(slots)).max(slots / 2)
     }
 
-    /// Segments that must be backed for another `slots` of users to be admitted.
+    /// Segments that must be available for another `slots` of users to be admitted.
     fn wanted(&self, slots: u64) -> u64 {
         let admitted = self.admitted_slots.load(Ordering::SeqCst) + slots;
         self.reserve() + admitted.div_ceil(self.certain_slots())
@@ -100,13 +97,12 @@ impl Core {
         self.admitted_slots.load(Ordering::SeqCst).div_ceil(self.certain_slots())
     }
 
-    /// Admits `slots` if there is space for them now: backed by the host, so that what the volume has
-    /// promised to keep back is really there when the host has nothing left.
+    /// Admits `slots` if there is space for them now.
     ///
     /// A collection that starts at the same moment claims space, then looks at what is admitted;
     /// this admits, then looks at what is claimed. So at least one of the two sees the other.
     fn try_admit(&self, slots: u64) -> Option<Admission<'_>> {
-        let enough = |wanted: u64| self.backed.load(Ordering::SeqCst) >= wanted;
+        let enough = |wanted: u64| self.available.load(Ordering::SeqCst) >= wanted;
         let mut before = self.admitted_slots.load(Ordering::SeqCst);
         loop {
             let segments = (before + slots).div_ceil(self.certain_slots());
@@ -141,21 +137,15 @@ impl Core {
         if let Some(admission) = self.try_admit(slots) {
             return Ok(admission);
         }
-        self.back(self.wanted(slots) + BACKED_AHEAD)?;
-        if let Some(admission) = self.try_admit(slots) {
-            return Ok(admission);
-        }
         self.counters.space_waits.fetch_add(1, Ordering::Relaxed);
         for _ in 0..RECLAIM_ROUNDS {
             let mut maintenance = self.maintenance.lock();
             self.load_free_segments(self.wanted(slots))?;
-            self.back(self.wanted(slots))?;
             if let Some(admission) = self.try_admit(slots) {
                 return Ok(admission);
             }
             self.check_alive("write")?;
             let progress = self.reclaim(&mut maintenance)?;
-            self.back(self.wanted(slots))?;
             drop(maintenance);
             if let Some(admission) = self.try_admit(slots) {
                 return Ok(admission);
@@ -168,51 +158,10 @@ impl Core {
     }
 
     fn why_no_space(&self) -> String {
-        let table = self.table.lock();
-        if table.available() > table.free.backed() as u64 {
-            return format!(
-                "the host has no space for another segment of {}; make room there, or discard blocks",
-                sealvol_core::ByteLen(self.geometry.segment_len())
-            );
-        }
         format!(
             "the volume's space ({} segments) is used up; discard blocks, or raise its space ratio",
-            table.limit
+            self.table.lock().limit
         )
-    }
-
-    /// Has the host back free segments until `want` of them are, or it has no more space.
-    ///
-    /// # Errors
-    /// Whatever the host says but lack of space.
-    pub(crate) fn back(&self, want: u64) -> Result<()> {
-        loop {
-            let segment = {
-                let mut table = self.table.lock();
-                if table.free.backed() as u64 >= want {
-                    return Ok(());
-                }
-                let next = match table.free.bare.pop_first() {
-                    Some(segment) => Some(segment),
-                    None => self.grow(&mut table)?,
-                };
-                let Some(segment) = next else { return Ok(()) };
-                segment
-            };
-            let offset = self.geometry.segment_offset(SegmentIndex(segment));
-            let outcome = self.storage.allocate(offset, self.geometry.segment_len(), false);
-            let mut table = self.table.lock();
-            match outcome {
-                Ok(()) => table.free.ready.push_back(segment),
-                Err(_) => drop(table.free.bare.insert(segment)),
-            }
-            self.update_available(&table);
-            drop(table);
-            match outcome {
-                Err(error) if error.kind() == ErrorKind::NoSpace => return Ok(()),
-                outcome => outcome?,
-            }
-        }
     }
 
     /// A segment past the end of the file, once no free one can hide on a page of the table that is
@@ -234,11 +183,10 @@ impl Core {
     pub(crate) fn admit_discard(&self) -> Result<()> {
         self.bound_delta()?;
         for _ in 0..RECLAIM_ROUNDS {
-            if self.backed.load(Ordering::Acquire) > ROLL_RESERVE + GC_RESERVE {
+            if self.available.load(Ordering::Acquire) > ROLL_RESERVE + GC_RESERVE {
                 return Ok(());
             }
-            self.back(ROLL_RESERVE + GC_RESERVE + 1)?;
-            if self.backed.load(Ordering::Acquire) > ROLL_RESERVE + GC_RESERVE {
+            if self.load_free_segments(ROLL_RESERVE + GC_RESERVE + 1)? {
                 return Ok(());
             }
             let mut maintenance = self.maintenance.lock();
