@@ -8,6 +8,7 @@
     reason = "a test: a panic is its way to fail, and its figures go to the terminal"
 )]
 
+use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -18,7 +19,7 @@ use sealvol_engine::{CreateOptions, Engine, Settings, create};
 use sealvol_format::{DATA_OFFSET, Geometry, SUPER_OFFSETS, StoredKey};
 use sealvol_storage::{MemoryStorage, Storage};
 use sealvol_testkit::{
-    CrashMode, FaultEffect, FaultKind, FaultPlan, FaultStorage, HookPoint, SimStorage,
+    CrashMode, FaultEffect, FaultKind, FaultPlan, FaultStorage, HookPoint, SimStorage, SyncLoss,
 };
 use sealvol_tests::{Shape, World, create_volume, data_key, stored_key};
 
@@ -323,4 +324,99 @@ fn a_writer_beside_a_roll_leaves_no_gap_in_the_log() {
     for (lba, byte) in [(0, 1), (20, 2), (30, 3), (40, 4)] {
         assert_eq!(first_byte(&engine, lba).unwrap(), byte, "block {lba}");
     }
+}
+
+/// A disk whose sync fails and loses what was pending, while the superblocks are being written; a sync
+/// that somebody else calls meanwhile succeeds after it, as the kernel tells a failure only once.
+#[derive(Default)]
+struct FailsAtSuperblock {
+    disk: Arc<SimStorage>,
+    enabled: AtomicBool,
+    /// A superblock was written since.
+    armed: AtomicBool,
+    syncing: AtomicBool,
+    second: AtomicBool,
+    go_on: AtomicBool,
+    failed: AtomicBool,
+}
+
+impl FailsAtSuperblock {
+    fn wait_for(flag: &AtomicBool) {
+        while !flag.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Storage for FailsAtSuperblock {
+    fn len(&self) -> Result<u64> {
+        self.disk.len()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        self.disk.read_at(offset, buf)
+    }
+
+    fn write_at(&self, offset: u64, data: &[IoSlice<'_>]) -> Result<()> {
+        if SUPER_OFFSETS.contains(&offset) && self.enabled.load(Ordering::SeqCst) {
+            self.armed.store(true, Ordering::SeqCst);
+        }
+        self.disk.write_at(offset, data)
+    }
+
+    fn sync(&self) -> Result<()> {
+        if !self.armed.load(Ordering::SeqCst) {
+            return self.disk.sync();
+        }
+        if self.syncing.swap(true, Ordering::SeqCst) {
+            self.second.store(true, Ordering::SeqCst);
+            Self::wait_for(&self.failed);
+            return self.disk.sync();
+        }
+        Self::wait_for(&self.go_on);
+        self.disk.fail_next_sync_and_lose_pending(SyncLoss::All);
+        let outcome = self.disk.sync();
+        self.failed.store(true, Ordering::SeqCst);
+        outcome
+    }
+
+    fn allocate(&self, offset: u64, len: u64, prewrite: bool) -> Result<()> {
+        self.disk.allocate(offset, len, prewrite)
+    }
+
+    fn punch(&self, offset: u64, len: u64) -> Result<()> {
+        self.disk.punch(offset, len)
+    }
+}
+
+/// A sync of the superblocks that failed took the error that a flush beside it should have met: the
+/// flush synced again, had no error, and promised a block that the disk had lost.
+#[test]
+fn a_flush_beside_a_failing_superblock_sync_promises_nothing() {
+    let failing = Arc::new(FailsAtSuperblock { disk: new_disk(), ..FailsAtSuperblock::default() });
+    let engine = World::new().open(Arc::clone(&failing) as Arc<dyn Storage>, 1).unwrap().0;
+    put(&engine, 0, 1, 1).unwrap();
+    failing.enabled.store(true, Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        let engine = &engine;
+        let checkpoint = scope.spawn(|| engine.checkpoint());
+        FailsAtSuperblock::wait_for(&failing.syncing);
+        // Acknowledged while the superblock is being synced, and then flushed.
+        put(engine, 1, 2, 1).unwrap();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let flush = scope.spawn(move || {
+            let thread = std::fs::read_link("/proc/thread-self").unwrap();
+            sender.send(thread.file_name().unwrap().to_str().unwrap().to_owned()).unwrap();
+            engine.flush()
+        });
+        let thread = receiver.recv().unwrap();
+        // It waits for its turn, or it syncs beside the other.
+        while !failing.second.load(Ordering::SeqCst) && !sleeps(&thread) {
+            std::thread::yield_now();
+        }
+        failing.go_on.store(true, Ordering::SeqCst);
+        assert_eq!(checkpoint.join().unwrap().unwrap_err().kind(), ErrorKind::Io);
+        let error = flush.join().unwrap().expect_err("the flush promised what the disk has lost");
+        assert_eq!(error.kind(), ErrorKind::Poisoned, "{error:?}");
+    });
 }

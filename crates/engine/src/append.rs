@@ -215,7 +215,7 @@ impl Core {
         state.busy = false;
         self.log.notify();
         if let Some((offset, len)) = open.group.writeback {
-            // Nobody has to wait for this.
+            // No other request has to wait for this.
             drop(state);
             self.storage.start_writeback(offset, len);
             state = self.log.lock();

@@ -419,7 +419,7 @@ impl Core {
         let first = self.weak_copy.load(Ordering::Acquire);
         for copy in [first, 1 - first] {
             superblocks::write_copy(&*self.storage, copy, &bytes)?;
-            self.storage.sync()?;
+            self.sync_storage()?;
             self.weak_copy.store(1 - copy, Ordering::Release);
         }
         *current = next;

@@ -250,6 +250,18 @@ impl Core {
     /// A flush is served only by an `fdatasync` that *started* after its last group's write
     /// returned: `upto` is read before the call, never after.
     pub(crate) fn sync_to(&self, target: u64) -> Result<()> {
+        self.sync_unless(|log| log.durable.load(Ordering::Acquire) >= target)
+    }
+
+    /// Makes everything that was written to the storage durable, groups or not, by an `fdatasync` of
+    /// its own.
+    pub(crate) fn sync_storage(&self) -> Result<()> {
+        self.sync_unless(|_| false)
+    }
+
+    /// The only `fdatasync` of an open volume, one at a time: a failure is told once, to whoever called,
+    /// and what it lost may be another one's. So nobody syncs beside it, and nobody after it.
+    fn sync_unless(&self, is_done: impl Fn(&Log) -> bool) -> Result<()> {
         let log = &self.log;
         let mut state = log.sync.lock();
         loop {
@@ -258,39 +270,37 @@ impl Core {
                 self.check_alive("flush")?;
                 return Err(Error::new(ErrorKind::Poisoned, "flush", "an earlier flush failed"));
             }
-            if log.durable.load(Ordering::Acquire) >= target {
+            if is_done(log) {
                 return Ok(());
             }
-            if state.running {
-                log.synced.wait(&mut state);
-                continue;
+            if !state.running {
+                break;
             }
-            state.running = true;
-            drop(state);
-            log.unsynced.store(0, Ordering::Relaxed);
-            let claimed = log.claimed.load(Ordering::Acquire);
-            let upto = log.written.load(Ordering::Acquire);
-            let outcome = self.storage.sync();
-            self.counters.syncs.fetch_add(1, Ordering::Relaxed);
-            state = log.sync.lock();
-            state.running = false;
-            match outcome {
-                Ok(()) => {
-                    log.durable.fetch_max(upto, Ordering::AcqRel);
-                    log.proved.fetch_max(claimed, Ordering::AcqRel);
-                }
-                Err(error) => {
-                    // Never retried: the page cache may have dropped what the disk refused.
-                    state.failed = true;
-                    log.synced.notify_all();
-                    drop(state);
-                    self.poison(&error);
-                    log.notify();
-                    return Err(error);
-                }
-            }
-            log.synced.notify_all();
+            log.synced.wait(&mut state);
         }
+        state.running = true;
+        drop(state);
+        log.unsynced.store(0, Ordering::Relaxed);
+        let claimed = log.claimed.load(Ordering::Acquire);
+        let upto = log.written.load(Ordering::Acquire);
+        let outcome = self.storage.sync();
+        self.counters.syncs.fetch_add(1, Ordering::Relaxed);
+        let mut state = log.sync.lock();
+        state.running = false;
+        match &outcome {
+            Ok(()) => {
+                log.durable.fetch_max(upto, Ordering::AcqRel);
+                log.proved.fetch_max(claimed, Ordering::AcqRel);
+            }
+            // Never retried: the page cache may have dropped what the disk refused.
+            Err(_) => state.failed = true,
+        }
+        log.synced.notify_all();
+        drop(state);
+        outcome.inspect_err(|error| {
+            self.poison(error);
+            log.notify();
+        })
     }
 
     /// Makes everything written so far durable.

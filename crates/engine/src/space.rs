@@ -154,14 +154,15 @@ impl Core {
                 break;
             }
         }
-        Err(Error::new(ErrorKind::NoSpace, "write", self.why_no_space()))
-    }
-
-    fn why_no_space(&self) -> String {
-        format!(
-            "the volume's space ({} segments) is used up; discard blocks, or raise its space ratio",
-            self.table.lock().limit
-        )
+        Err(Error::new(
+            ErrorKind::NoSpace,
+            "write",
+            format!(
+                "the volume's space ({} segments) is used up; discard blocks, or raise its space \
+                 ratio",
+                self.table.lock().limit
+            ),
+        ))
     }
 
     /// A segment past the end of the file, once no free one can hide on a page of the table that is
@@ -293,9 +294,11 @@ impl Core {
         };
         if damaged {
             tracing::warn!(segment = segment.0, offset, "the header of a free segment was damaged");
-            self.storage.write_at(offset, &[IoSlice::new(&[0; SLOT_LEN])])?;
+            let zeros = [0; SLOT_LEN];
+            let written = self.storage.write_at(offset, &[IoSlice::new(&zeros)]);
+            written.inspect_err(|error| self.poison(error))?;
             // It must be gone before anything names the segment as its successor.
-            self.storage.sync()?;
+            self.sync_storage()?;
         }
         Ok(())
     }

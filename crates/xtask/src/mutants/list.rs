@@ -112,11 +112,11 @@ pub(super) const MUTANTS: &[Mutant] = &[
         what: "both superblock copies are written at once",
         file: "crates/engine/src/core.rs",
         find: "            superblocks::write_copy(&*self.storage, copy, &bytes)?;\n            \
-               self.storage.sync()?;\n            self.weak_copy.store(1 - copy, \
+               self.sync_storage()?;\n            self.weak_copy.store(1 - copy, \
                Ordering::Release);\n        }\n",
         replace: "            superblocks::write_copy(&*self.storage, copy, &bytes)?;\n            \
                   self.weak_copy.store(1 - copy, Ordering::Release);\n        }\n        \
-                  self.storage.sync()?;\n",
+                  self.sync_storage()?;\n",
         tests: &[CRASH],
     },
     Mutant {
@@ -207,7 +207,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         decision: 12,
         what: "a flush is served by a sync that started before its write",
         file: "crates/engine/src/log.rs",
-        find: "                    log.durable.fetch_max(upto, Ordering::AcqRel);\n",
+        find: "                log.durable.fetch_max(upto, Ordering::AcqRel);\n",
         replace: "                    let _unused = upto;\n                    \
                   log.durable.fetch_max(log.written.load(Ordering::Acquire), Ordering::AcqRel);\n",
         tests: &[CONCURRENCY],
@@ -216,9 +216,20 @@ pub(super) const MUTANTS: &[Mutant] = &[
         decision: 12,
         what: "a failed sync is tried again",
         file: "crates/engine/src/log.rs",
-        find: "                    state.failed = true;\n                    log.synced.notify_all();\n                    drop(state);\n                    self.poison(&error);\n",
-        replace: "                    log.synced.notify_all();\n                    drop(state);\n",
+        find: "            Err(_) => state.failed = true,\n        }\n        log.synced.notify_all();\n        \
+               drop(state);\n        outcome.inspect_err(|error| {\n            \
+               self.poison(error);\n            log.notify();\n        })\n",
+        replace: "            Err(_) => {}\n        }\n        log.synced.notify_all();\n        \
+                  drop(state);\n        outcome\n",
         tests: &[FAULTS],
+    },
+    Mutant {
+        decision: 12,
+        what: "a superblock is synced beside flushes",
+        file: "crates/engine/src/core.rs",
+        find: "            self.sync_storage()?;\n",
+        replace: "            self.storage.sync()?;\n",
+        tests: &[REGRESSIONS],
     },
     Mutant {
         decision: 13,
