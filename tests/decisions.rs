@@ -300,31 +300,53 @@ fn sequence_numbers_never_repeat() {
     assert!(seen.len() > 60, "only {} segments were opened", seen.len());
 }
 
-/// A disk on which opening a segment for moved blocks waits until it may go on.
-struct WaitsToMove {
+/// What is about to be done to a [`Waits`].
+enum Access<'a> {
+    Read(u64),
+    Write(&'a [IoSlice<'a>]),
+}
+
+/// A disk on which the first access of a kind waits until it may go on.
+struct Waits<F> {
     disk: Arc<SimStorage>,
+    is_it: F,
     reached: AtomicBool,
     go_on: AtomicBool,
 }
 
-impl Storage for WaitsToMove {
+impl<F: Fn(&Access<'_>) -> bool> Waits<F> {
+    fn new(disk: Arc<SimStorage>, is_it: F) -> Arc<Self> {
+        let (reached, go_on) = (AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Self { disk, is_it, reached, go_on })
+    }
+
+    fn before(&self, access: &Access<'_>) {
+        if (self.is_it)(access) && !self.reached.swap(true, Ordering::SeqCst) {
+            while !self.go_on.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    fn wait_until_reached(&self) {
+        while !self.reached.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl<F: Fn(&Access<'_>) -> bool + Send + Sync> Storage for Waits<F> {
     fn len(&self) -> Result<u64> {
         self.disk.len()
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        self.before(&Access::Read(offset));
         self.disk.read_at(offset, buf)
     }
 
     fn write_at(&self, offset: u64, data: &[IoSlice<'_>]) -> Result<()> {
-        let header = data.first().and_then(|slice| slice.first_chunk::<4096>());
-        let header = header.and_then(|slot| SegmentHeader::decode(slot).ok());
-        if header.is_some_and(|(header, _)| header.kind == SegmentKind::Gc) {
-            self.reached.store(true, Ordering::SeqCst);
-            while !self.go_on.load(Ordering::SeqCst) {
-                std::thread::yield_now();
-            }
-        }
+        self.before(&Access::Write(data));
         self.disk.write_at(offset, data)
     }
 
@@ -341,16 +363,20 @@ impl Storage for WaitsToMove {
     }
 }
 
+/// Whether a segment for moved blocks is being opened.
+fn opens_gc_segment(access: &Access<'_>) -> bool {
+    let Access::Write(data) = access else { return false };
+    let slot = data.first().and_then(|slice| slice.first_chunk::<4096>());
+    let header = slot.and_then(|slot| SegmentHeader::decode(slot).ok());
+    header.is_some_and(|(header, _)| header.kind == SegmentKind::Gc)
+}
+
 /// Decision 7: a MOVE that reached the log behind an overwrite of its block is nothing, live and in
 /// replay.
 #[test]
 fn a_move_that_lost_to_a_write_changes_nothing() {
     let disk = new_disk();
-    let waits = Arc::new(WaitsToMove {
-        disk: Arc::clone(&disk),
-        reached: AtomicBool::new(false),
-        go_on: AtomicBool::new(false),
-    });
+    let waits = Waits::new(Arc::clone(&disk), opens_gc_segment);
     let engine = World::new().open(Arc::clone(&waits) as Arc<dyn Storage>, 1).unwrap().0;
     for lba in (0..280).step_by(14) {
         put(&engine, lba, 1, 14).unwrap();
@@ -366,9 +392,7 @@ fn a_move_that_lost_to_a_write_changes_nothing() {
     std::thread::scope(|scope| {
         let engine = &engine;
         let collecting = scope.spawn(move || engine.collect().unwrap());
-        while !waits.reached.load(Ordering::SeqCst) {
-            std::thread::yield_now();
-        }
+        waits.wait_until_reached();
         for lba in (0..280).filter(|lba| lba % 14 >= 10) {
             put(engine, lba, 2, 1).unwrap();
         }
@@ -403,75 +427,26 @@ fn a_move_that_lost_to_a_write_changes_nothing() {
     assert!(tried > 5, "{tried}");
 }
 
-/// A disk on which one read waits until it may go on.
-struct WaitsToRead {
-    disk: Arc<SimStorage>,
-    /// The offset whose next read waits; 0 for none.
-    offset: AtomicU64,
-    reached: AtomicBool,
-    go_on: AtomicBool,
-}
-
-impl Storage for WaitsToRead {
-    fn len(&self) -> Result<u64> {
-        self.disk.len()
-    }
-
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
-        let is_it = self.offset.compare_exchange(offset, 0, Ordering::SeqCst, Ordering::SeqCst);
-        if is_it.is_ok() && offset != 0 {
-            self.reached.store(true, Ordering::SeqCst);
-            while !self.go_on.load(Ordering::SeqCst) {
-                std::thread::yield_now();
-            }
-        }
-        self.disk.read_at(offset, buf)
-    }
-
-    fn write_at(&self, offset: u64, data: &[IoSlice<'_>]) -> Result<()> {
-        self.disk.write_at(offset, data)
-    }
-
-    fn sync(&self) -> Result<()> {
-        self.disk.sync()
-    }
-
-    fn allocate(&self, offset: u64, len: u64, prewrite: bool) -> Result<()> {
-        self.disk.allocate(offset, len, prewrite)
-    }
-
-    fn punch(&self, offset: u64, len: u64) -> Result<()> {
-        self.disk.punch(offset, len)
-    }
-}
-
 /// Decision 18: a reader whose block's segment was released and reused between its lookup and its
 /// read finds the block where it is now.
 #[test]
 fn a_reader_that_lost_its_segment_looks_again() {
     let disk = new_disk();
-    let waits = Arc::new(WaitsToRead {
-        disk: Arc::clone(&disk),
-        offset: AtomicU64::new(0),
-        reached: AtomicBool::new(false),
-        go_on: AtomicBool::new(false),
-    });
-    let engine = World::new().open(Arc::clone(&waits) as Arc<dyn Storage>, 1).unwrap().0;
-    put(&engine, 0, 1, 1).unwrap();
     // Behind the first commit slot of the first segment.
     let place = DATA_OFFSET + 2 * SLOT;
+    let is_block = move |access: &Access<'_>| matches!(access, Access::Read(at) if *at == place);
+    let waits = Waits::new(Arc::clone(&disk), is_block);
+    let engine = World::new().open(Arc::clone(&waits) as Arc<dyn Storage>, 1).unwrap().0;
+    put(&engine, 0, 1, 1).unwrap();
     let content = || {
         let mut slot = [0; 4096];
         disk.read_at(place, &mut slot).unwrap();
         slot
     };
     let before = content();
-    waits.offset.store(place, Ordering::SeqCst);
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| first_byte(&engine, 0));
-        while !waits.reached.load(Ordering::SeqCst) {
-            std::thread::yield_now();
-        }
+        waits.wait_until_reached();
         let mut round = 0;
         while content() == before {
             round += 1;
