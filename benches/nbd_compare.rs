@@ -7,7 +7,8 @@
 //! Prints tables and writes `target/sealvol-nbd-compare.json`. Arguments that are not options select
 //! rows whose name contains one of them. Environment: `SEALVOL_BENCH_SECONDS` (of each run, 5),
 //! `SEALVOL_BENCH_REPEATS` (3), `SEALVOL_BENCH_NBD_SIZE` (1GiB), `SEALVOL_BENCH_SPACE` (percent, 130),
-//! `SEALVOL_BENCH_PEERS` (names, by comma), `SEALVOL_BENCH_STRICT=1`.
+//! `SEALVOL_BENCH_PEERS` (names, by comma), `SEALVOL_BENCH_ALONE=1` (no read goes to a worker),
+//! `SEALVOL_BENCH_STRICT=1`.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a bench target reports")]
 
@@ -22,7 +23,7 @@ use sealvol_benches::{
     Bar, Config, Machine, Report, Result, Row, SealedVolume, VolumeShape, is_listing, median,
 };
 use sealvol_core::{ByteLen, Clock, SystemClock};
-use sealvol_nbd::{Export, Exports, Server};
+use sealvol_nbd::{Export, Exports, Server, Settings};
 
 const OURS: &str = "sealvol";
 
@@ -164,7 +165,11 @@ impl Site<'_> {
         let volume = SealedVolume::create(&self.data.join("volume.sealvol"), shape)?;
         let exports = Exports::new();
         exports.add(Export::new("", Arc::new(volume.into_engine())))?;
-        let server = Server::builder().exports(exports).build()?;
+        let mut settings = Settings::default();
+        if std::env::var_os("SEALVOL_BENCH_ALONE").is_some_and(|v| v != "0") {
+            settings.share_read_len = 0;
+        }
+        let server = Server::builder().exports(exports).settings(settings).build()?;
         server.listen_unix(socket)?;
         Ok(Running::Ours(server))
     }

@@ -73,6 +73,10 @@ impl SealedVolume {
         };
         create(&file, &options)?;
         let mut settings = Settings::default();
+        if let Ok(cores) = std::env::var("SEALVOL_BENCH_SHARE") {
+            settings.share_from_cores =
+                cores.parse().map_err(|e| format!("SEALVOL_BENCH_SHARE: {e}"))?;
+        }
         if shape.prewritten {
             prewrite(&file, options.blocks, options.space_percent)?;
             // There is nothing left to write ahead, and nothing is given back to the host.

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use client::{Client, Reply, be32, be64};
+use client::{Client, Reply, be32, be64, request_bytes};
 use harness::{Harness, eventually, sparse_pattern};
 use sealvol_core::{BlockDevice, ByteLen, ErrorKind, WriteFlags};
 use sealvol_nbd::proto::wire::{chunk, command, command_flag as flag};
@@ -229,6 +229,45 @@ fn hot_requests_overtake_cold_ones() {
     device.read_gate.open();
     assert_eq!(client.simple(1), 0);
     client.take(4096);
+}
+
+#[test]
+fn one_long_read_at_a_time_is_opened_on_a_worker() {
+    const LONG: u32 = 128 << 10;
+    let settings = |share_read_len| Settings { share_read_len, ..Settings::default() };
+    let long_reads = |cookies: std::ops::Range<u64>| {
+        let one = |cookie| request_bytes(command::READ, 0, cookie, cookie << 17, LONG);
+        cookies.flat_map(one).collect::<Vec<u8>>()
+    };
+
+    let harness = Harness::with(LEN, settings(64 << 10));
+    let (device, pattern) = (&harness.device, sparse_pattern(3 << 17));
+    device.write(0, &pattern, WriteFlags::default()).unwrap();
+    // The test device opens this gate for what runs on a worker only.
+    device.read_gate.close();
+    let mut client = Client::open(&harness.path(), false);
+    client.send(&long_reads(0..1));
+    assert_eq!(client.simple(0), 0, "alone it runs on the connection's thread");
+    client.take(LONG as usize);
+    client.send(&long_reads(0..3));
+    for cookie in 1..3 {
+        assert_eq!(client.simple(cookie), 0, "the others do not wait for the first");
+        assert_eq!(client.take(LONG as usize), pattern[(cookie as usize) << 17..][..1 << 17]);
+    }
+    eventually("the first is with a worker", || device.read_gate.waiting.load(SeqCst) == 1);
+    device.read_gate.open();
+    assert_eq!(client.simple(0), 0);
+    assert_eq!(client.take(LONG as usize), pattern[..1 << 17]);
+
+    let harness = Harness::with(LEN, settings(0));
+    harness.device.read_gate.close();
+    let mut client = Client::open(&harness.path(), false);
+    client.send(&long_reads(0..3));
+    for cookie in 0..3 {
+        assert_eq!(client.simple(cookie), 0, "turned off");
+        client.take(LONG as usize);
+    }
+    harness.device.read_gate.open();
 }
 
 #[test]

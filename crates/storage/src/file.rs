@@ -17,8 +17,10 @@ use crate::Storage;
 /// Linux takes at most this many slices in one `pwritev` (`IOV_MAX`).
 const SLICES_MAX: usize = 1024;
 
-/// Zeros are written in pieces of this size.
-const ZEROS_LEN: usize = 1 << 20;
+/// Zeros are written in pieces of this size. They leave page cache folios of their own size behind,
+/// and ext4 looks at every block of a folio when it changes one: appending 8 KiB takes 7 us on what
+/// was written by the MiB, 4 us on this.
+const ZEROS_LEN: usize = 64 << 10;
 static ZEROS: [u8; ZEROS_LEN] = [0; ZEROS_LEN];
 
 /// How a file is opened, hence locked.

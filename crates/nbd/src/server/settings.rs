@@ -31,6 +31,9 @@ pub struct Settings {
     /// How often to look for the next request before sleeping, while that has been worth it.
     /// 0 turns it off.
     pub spin_limit: u32,
+    /// A read from this many bytes to 256 KiB that has others behind it goes to a worker, one at a
+    /// time, and is opened there while this connection's thread goes on. 0 turns it off.
+    pub share_read_len: usize,
     /// What a client may send before transmission.
     pub handshake: Limits,
 }
@@ -48,6 +51,7 @@ impl Default for Settings {
             pool_queue: 1024,
             socket_buffer_len: 256 << 10,
             spin_limit: 64,
+            share_read_len: 64 << 10,
             handshake: Limits::default(),
         }
     }

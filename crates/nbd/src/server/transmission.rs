@@ -2,7 +2,8 @@
 //!
 //! The loop takes every request that the receive buffer holds, runs it here if it is hot, gathers
 //! the replies, sends them, and only then receives again. Requests that wait for the disk go to
-//! the pool when others are behind them, so that they hold nobody up.
+//! the pool when others are behind them, so that they hold nobody up; of long reads from memory one
+//! at a time goes there, so that it is opened while the next one is.
 
 use std::io;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use super::exports::Entry;
 use super::link::{InFlight, Link};
 use super::outbox::Outbox;
 use super::pool::Job;
-use super::settings::{INLINE_ZERO_LEN, MAX_BATCH, MAX_BATCH_LEN, SEND_AT};
+use super::settings::{INLINE_ZERO_LEN, MAX_BATCH, MAX_BATCH_LEN, PIECE_LEN, SEND_AT};
 use super::socket::Wait;
 use super::spin::Spin;
 use super::stats::Command;
@@ -186,6 +187,9 @@ impl<'a> Transmission<'a> {
         if slow && !self.is_alone() && self.defer(cookie, request)? {
             return Ok(());
         }
+        if self.is_shared(&request) && self.defer(cookie, request)? {
+            return Ok(());
+        }
         if self.execute(cookie, &request, if slow { Mode::Blocking } else { Mode::Hot })?
             == Ran::WouldBlock
             && !self.defer(cookie, request)?
@@ -197,6 +201,17 @@ impl<'a> Transmission<'a> {
 
     fn is_alone(&self) -> bool {
         !self.inbox.has_input() && self.link.in_flight() == 0
+    }
+
+    /// Whether a worker should run a request though it waits for nothing: a read that is long beside
+    /// the waking of a thread, with more input behind it to go on with here.
+    fn is_shared(&self, request: &Request) -> bool {
+        let Request::Read { len, .. } = *request else { return false };
+        let least = self.shared.settings.share_read_len;
+        least > 0
+            && usize::try_from(len).is_ok_and(|len| (least..=PIECE_LEN).contains(&len))
+            && self.inbox.has_input()
+            && self.link.in_flight() == 0
     }
 
     fn execute(&mut self, cookie: u64, request: &Request, mode: Mode) -> io::Result<Ran> {
