@@ -1,8 +1,9 @@
 //! Our NBD server against others, by fio over Unix sockets: a sealed volume against `qemu-nbd` with
 //! LUKS and plaintext, and nbdkit's file plugin with its luks filter and plaintext, and its memory
-//! plugin. Each device is written once in full first and is warm. Peers take turns within each row,
-//! in an order that rotates with the repeats; a ratio is that of neighbours, the verdict on the
-//! median.
+//! plugin. Each device is warm, and written in full and in order before the rows that do not say
+//! otherwise; "scattered" rows come after random writes, which leave a log's blocks out of order and
+//! a file's where they were. Peers take turns within each row, in an order that rotates with the
+//! repeats; a ratio is that of neighbours, the verdict on the median.
 //!
 //! Prints tables and writes `target/sealvol-nbd-compare.json`. Arguments that are not options select
 //! rows whose name contains one of them. Environment: `SEALVOL_BENCH_SECONDS` (of each run, 5),
@@ -37,20 +38,54 @@ struct Work {
     rw: &'static str,
     block_len: &'static str,
     depth: &'static str,
+    layout: Layout,
 }
 
-const WORK: [Work; 8] = [
-    Work { name: "4 KiB randread qd1", rw: "randread", block_len: "4k", depth: "1" },
-    Work { name: "4 KiB randread qd32", rw: "randread", block_len: "4k", depth: "32" },
-    Work { name: "4 KiB randwrite qd1", rw: "randwrite", block_len: "4k", depth: "1" },
-    Work { name: "4 KiB randwrite qd32", rw: "randwrite", block_len: "4k", depth: "32" },
-    Work { name: "128 KiB read qd8", rw: "read", block_len: "128k", depth: "8" },
-    Work { name: "128 KiB write qd8", rw: "write", block_len: "128k", depth: "8" },
-    Work { name: "1 MiB read qd4", rw: "read", block_len: "1m", depth: "4" },
-    Work { name: "1 MiB write qd4", rw: "write", block_len: "1m", depth: "4" },
+/// How the blocks were written last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    InOrder,
+    Scattered,
+}
+
+const WORK: [Work; 10] = [
+    Work::new("4 KiB randread qd1", "randread", "4k", "1", Layout::InOrder),
+    Work::new("4 KiB randread qd32", "randread", "4k", "32", Layout::InOrder),
+    Work::new("4 KiB randwrite qd1", "randwrite", "4k", "1", Layout::InOrder),
+    Work::new("4 KiB randwrite qd32", "randwrite", "4k", "32", Layout::Scattered),
+    Work::new("128 KiB read qd8, scattered", "read", "128k", "8", Layout::Scattered),
+    Work::new("128 KiB write qd8, scattered", "write", "128k", "8", Layout::Scattered),
+    Work::new("128 KiB read qd8", "read", "128k", "8", Layout::InOrder),
+    Work::new("128 KiB write qd8", "write", "128k", "8", Layout::InOrder),
+    Work::new("1 MiB read qd4", "read", "1m", "4", Layout::InOrder),
+    Work::new("1 MiB write qd4", "write", "1m", "4", Layout::InOrder),
 ];
 
+/// What brings the blocks in order, and out of it.
+const FILL: Work = Work::new("initialise", "write", "1m", "8", Layout::InOrder);
+const SCATTER: Work = Work::new("scatter", "randwrite", "4k", "32", Layout::Scattered);
+
 impl Work {
+    const fn new(
+        name: &'static str,
+        rw: &'static str,
+        block_len: &'static str,
+        depth: &'static str,
+        layout: Layout,
+    ) -> Self {
+        Self { name, rw, block_len, depth, layout }
+    }
+
+    /// How this leaves the blocks. A row's time may end before all of them are in order again.
+    fn leaves(&self) -> Layout {
+        if self.rw == "randwrite" { Layout::Scattered } else { self.layout }
+    }
+
+    /// The rows of the comparison; the others say what a log costs beside a file.
+    fn is_judged(&self) -> bool {
+        !self.name.contains("scattered")
+    }
+
     fn writes(&self) -> bool {
         self.rw.contains("write")
     }
@@ -277,6 +312,27 @@ fn spawn(command: &mut Command) -> Result<Running> {
     Ok(Running::Process(child.map_err(|e| format!("{name}: {e}"))?))
 }
 
+/// Writes every device in order, or at random.
+fn arrange(
+    site: &Site<'_>,
+    peers: &[Peer],
+    is_new: bool,
+    layout: Layout,
+    seconds: f64,
+) -> Result<()> {
+    for peer in peers {
+        eprintln!("writing {}, {layout:?}", peer.name);
+        if is_new || layout == Layout::InOrder {
+            site.fio(peer, &FILL, None)?;
+        }
+        if layout == Layout::Scattered {
+            site.fio(peer, &SCATTER, Some(seconds))?;
+        }
+    }
+    rustix::fs::sync();
+    Ok(())
+}
+
 /// Everything measured, by row and peer.
 type Figures = BTreeMap<(usize, usize), Vec<Measured>>;
 
@@ -286,18 +342,17 @@ fn measure(config: &Config, site: &Site<'_>, peers: &[Peer], wanted: &[String]) 
         Some(_) => config.repeats()?,
         None => config.pick(3, 1),
     };
-    let init = Work { name: "initialise", rw: "write", block_len: "1m", depth: "8" };
-    for peer in peers {
-        eprintln!("initialising {}", peer.name);
-        site.fio(peer, &init, None)?;
-    }
-    rustix::fs::sync();
+    let mut layout = None;
     let mut figures = Figures::new();
     for repeat in 0..repeats {
         for (row, work) in WORK.iter().enumerate() {
             if !wanted.is_empty() && !wanted.iter().any(|w| work.name.contains(w.as_str())) {
                 continue;
             }
+            if layout != Some(work.layout) {
+                arrange(site, peers, layout.is_none(), work.layout, seconds)?;
+            }
+            layout = Some(work.leaves());
             for step in 0..peers.len() {
                 let index = (step + repeat) % peers.len();
                 let Some(peer) = peers.get(index) else { continue };
@@ -307,7 +362,7 @@ fn measure(config: &Config, site: &Site<'_>, peers: &[Peer], wanted: &[String]) 
                     rustix::fs::sync();
                 }
                 eprintln!(
-                    "repeat {}, {:<20} {:<17} {:>9.0} op/s {:>7.0} MB/s, p99 {:>7.0} us",
+                    "repeat {}, {:<28} {:<17} {:>9.0} op/s {:>7.0} MB/s, p99 {:>7.0} us",
                     repeat + 1,
                     work.name,
                     peer.name,
@@ -330,7 +385,8 @@ fn rows(figures: &Figures, peers: &[Peer]) -> Vec<Row> {
         let Some(ours) = figures.get(&(index, 0)) else { continue };
         for (at, peer) in peers.iter().enumerate().skip(1) {
             let unit = if work.is_large() { "MB/s" } else { "op/s" };
-            let mut row = Row::new(format!("{} / {}", work.name, peer.name), unit, peer.bar);
+            let bar = if work.is_judged() { peer.bar } else { Bar::None };
+            let mut row = Row::new(format!("{} / {}", work.name, peer.name), unit, bar);
             let theirs = figures.get(&(index, at)).map(Vec::as_slice).unwrap_or_default();
             for (peer, ours) in theirs.iter().zip(ours) {
                 row.push(rate(work, peer), rate(work, ours));
@@ -346,7 +402,7 @@ fn rows(figures: &Figures, peers: &[Peer]) -> Vec<Row> {
 }
 
 fn print_overview(figures: &Figures, peers: &[Peer]) {
-    print!("\n{:<22}", "medians");
+    print!("\n{:<30}", "medians");
     for peer in peers {
         print!(" {:>17}", peer.name);
     }
@@ -355,7 +411,7 @@ fn print_overview(figures: &Figures, peers: &[Peer]) {
         if !figures.contains_key(&(index, 0)) {
             continue;
         }
-        print!("{:<22}", work.name);
+        print!("{:<30}", work.name);
         for at in 0..peers.len() {
             let all = figures.get(&(index, at)).map(Vec::as_slice).unwrap_or_default();
             let of = |get: fn(&Measured) -> f64| median(&all.iter().map(get).collect::<Vec<_>>());
