@@ -39,6 +39,8 @@ struct Work {
     block_len: &'static str,
     depth: &'static str,
     layout: Layout,
+    /// Writes between flushes; 0 for none.
+    flush_every: &'static str,
 }
 
 /// How the blocks were written last.
@@ -48,11 +50,14 @@ enum Layout {
     Scattered,
 }
 
-const WORK: [Work; 10] = [
+const WORK: [Work; 12] = [
     Work::new("4 KiB randread qd1", "randread", "4k", "1", Layout::InOrder),
     Work::new("4 KiB randread qd32", "randread", "4k", "32", Layout::InOrder),
     Work::new("4 KiB randwrite qd1", "randwrite", "4k", "1", Layout::InOrder),
     Work::new("4 KiB randwrite qd32", "randwrite", "4k", "32", Layout::Scattered),
+    Work::new("4 KiB randwrite qd1 flush/32", "randwrite", "4k", "1", Layout::Scattered).flushed(),
+    Work::new("4 KiB randwrite qd32 flush/32", "randwrite", "4k", "32", Layout::Scattered)
+        .flushed(),
     Work::new("128 KiB read qd8, scattered", "read", "128k", "8", Layout::Scattered),
     Work::new("128 KiB write qd8, scattered", "write", "128k", "8", Layout::Scattered),
     Work::new("128 KiB read qd8", "read", "128k", "8", Layout::InOrder),
@@ -73,7 +78,11 @@ impl Work {
         depth: &'static str,
         layout: Layout,
     ) -> Self {
-        Self { name, rw, block_len, depth, layout }
+        Self { name, rw, block_len, depth, layout, flush_every: "0" }
+    }
+
+    const fn flushed(self) -> Self {
+        Self { flush_every: "32", ..self }
     }
 
     /// How this leaves the blocks. A row's time may end before all of them are in order again.
@@ -272,6 +281,7 @@ impl Site<'_> {
             .current_dir(self.sockets)
             .args(["--name=row", "--ioengine=nbd", "--output-format=json", "--norandommap"])
             .args(["--rw", work.rw, "--bs", work.block_len, "--iodepth", work.depth])
+            .args(["--fsync", work.flush_every])
             .arg(format!("--uri=nbd+unix:///?socket={}", peer.socket.display()))
             .arg(format!("--size={}", self.len.0));
         if let Some(seconds) = seconds {
