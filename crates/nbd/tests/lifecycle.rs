@@ -271,6 +271,27 @@ fn one_long_read_at_a_time_is_opened_on_a_worker() {
 }
 
 #[test]
+fn reads_from_memory_do_not_wait_for_workers_that_wait_for_the_disk() {
+    const LONG: u32 = 128 << 10;
+    let harness = Harness::with(LEN, Settings { pool_threads: 1, ..Settings::default() });
+    let device = &harness.device;
+    device.cold_below.store(1 << 20, SeqCst);
+    device.read_gate.close();
+    let mut cold = Client::open(&harness.path(), false);
+    cold.request(command::READ, 0, 9, 0, 4096);
+    eventually("the only worker waits", || device.read_gate.waiting.load(SeqCst) == 1);
+    let mut hot = Client::open(&harness.path(), false);
+    let read = |cookie| request_bytes(command::READ, 0, cookie, 1 << 20, LONG);
+    hot.send(&(0..3).flat_map(read).collect::<Vec<u8>>());
+    for cookie in 0..3 {
+        assert_eq!(hot.simple(cookie), 0);
+        hot.take(LONG as usize);
+    }
+    device.read_gate.open();
+    assert_eq!(cold.simple(9), 0);
+}
+
+#[test]
 fn requests_in_flight_are_bounded() {
     let settings = Settings { max_in_flight: 3, ..Settings::default() };
     let harness = Harness::with(LEN, settings);

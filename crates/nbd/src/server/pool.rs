@@ -59,6 +59,12 @@ impl Pool {
         Self { shared: Arc::new(shared) }
     }
 
+    /// Whether a job would find a thread of its own at once.
+    pub(super) fn has_room(&self) -> bool {
+        let queue = self.shared.queue.lock();
+        !queue.stopping && (queue.idle > queue.jobs.len() || queue.alive < self.shared.max_threads)
+    }
+
     /// Hands a job to a worker, or back when the pool is full or stopping.
     pub(super) fn submit(&self, job: Job) -> Result<(), Job> {
         let mut queue = self.shared.queue.lock();

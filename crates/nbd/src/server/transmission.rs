@@ -204,7 +204,8 @@ impl<'a> Transmission<'a> {
     }
 
     /// Whether a worker should run a request though it waits for nothing: a read that is long beside
-    /// the waking of a thread, with more input behind it to go on with here.
+    /// the waking of a thread, with more input behind it to go on with here, and not with a worker to
+    /// wait for, as those may all be waiting for the disk.
     fn is_shared(&self, request: &Request) -> bool {
         let Request::Read { len, .. } = *request else { return false };
         let least = self.shared.settings.share_read_len;
@@ -212,6 +213,7 @@ impl<'a> Transmission<'a> {
             && usize::try_from(len).is_ok_and(|len| (least..=PIECE_LEN).contains(&len))
             && self.inbox.has_input()
             && self.link.in_flight() == 0
+            && self.shared.pool.has_room()
     }
 
     fn execute(&mut self, cookie: u64, request: &Request, mode: Mode) -> io::Result<Ran> {
