@@ -2,7 +2,8 @@
 //! the sealed volume one after the other, in ABBA order, and the verdict is on the median ratio.
 //!
 //! Prints a table and writes `target/sealvol-ratios.json`. Arguments that are not options select
-//! rows whose name contains one of them. `SEALVOL_BENCH_STRICT=1` makes a missed bar an error.
+//! rows whose name contains one of them. `SEALVOL_BENCH_STRICT=1` makes a missed bar an error;
+//! `SEALVOL_BENCH_SHARE=2` shares long requests between two cores (`Settings::share_from_cores`).
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a bench target reports")]
 

@@ -161,7 +161,7 @@ fn fio_verifies_random_writes_and_trims() {
     let run = |more: &[&str]| {
         tool("fio", "fio", &[&base[..], more].concat());
     };
-    let verify = ["--verify=crc32c", "--verify_fatal=1", "--randrepeat=1"];
+    let verify = ["--verify=crc32c", "--verify_fatal=1", "--verify_state_save=0", "--randrepeat=1"];
     run(&[&["--rw=randwrite", "--bsrange=4k-256k", "--fsync=32"][..], &verify].concat());
     run(&[&["--rw=randwrite", "--bs=4k"][..], &verify].concat());
     run(&["--rw=randtrim", "--bs=64k"]);
