@@ -292,6 +292,22 @@ fn reads_from_memory_do_not_wait_for_workers_that_wait_for_the_disk() {
 }
 
 #[test]
+fn without_workers_every_request_is_still_answered() {
+    let harness = Harness::with(LEN, Settings { pool_threads: 0, ..Settings::default() });
+    harness.device.cold_below.store(1 << 20, SeqCst);
+    let mut client = Client::open(&harness.path(), false);
+    let mut bytes = request_bytes(command::READ, 0, 1, 0, 4096);
+    bytes.extend(request_bytes(command::FLUSH, 0, 2, 0, 0));
+    bytes.extend(request_bytes(command::READ, 0, 3, 2 << 20, 128 << 10));
+    bytes.extend(request_bytes(command::READ, 0, 4, 2 << 20, 4096));
+    client.send(&bytes);
+    for (cookie, len) in [(1, 4096), (2, 0), (3, 128 << 10), (4, 4096)] {
+        assert_eq!(client.simple(cookie), 0);
+        client.take(len);
+    }
+}
+
+#[test]
 fn requests_in_flight_are_bounded() {
     let settings = Settings { max_in_flight: 3, ..Settings::default() };
     let harness = Harness::with(LEN, settings);

@@ -115,3 +115,17 @@ fn passes(tree: &Path, test: &str) -> Result<bool> {
     let mut command = cargo(&["test", "--quiet"], test);
     Ok(command.stdout(Stdio::null()).stderr(Stdio::null()).status()?.success())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mutant_has_its_place_in_the_code() {
+        for mutant in list::MUTANTS {
+            let source = fs::read_to_string(root().join(mutant.file)).unwrap();
+            assert_eq!(source.matches(mutant.find).count(), 1, "{}", name(mutant));
+            assert_ne!(mutant.find, mutant.replace, "{}", name(mutant));
+        }
+    }
+}

@@ -81,13 +81,12 @@ impl Pool {
                     queue.threads.push(thread);
                     queue.alive += 1;
                 }
-                Err(error) if queue.alive == 0 => {
-                    tracing::warn!(%error, "cannot start an NBD worker");
-                    return Err(job);
-                }
                 // Fewer threads than wished still do the work.
-                Err(_) => {}
+                Err(error) => tracing::warn!(%error, "cannot start an NBD worker"),
             }
+        }
+        if queue.alive == 0 {
+            return Err(job);
         }
         queue.jobs.push_back(job);
         drop(queue);

@@ -22,7 +22,8 @@ pub struct Settings {
     pub handshake_timeout: Duration,
     /// How long one send may wait for a client that does not read; then it is disconnected.
     pub send_timeout: Duration,
-    /// Threads for requests that wait for the disk, started when first needed.
+    /// Threads for requests that wait for the disk, started when first needed. With 0 those run on
+    /// their connection's thread.
     pub pool_threads: usize,
     /// Requests that may wait for one of those threads, over all connections.
     pub pool_queue: usize,
