@@ -52,10 +52,17 @@ impl EncryptionContext {
             map.insert(name, value.into());
         }
         let context = Self { pairs: map };
-        match context.canonical().len() {
+        match context.canonical_len() {
             len if len > MAX_CANONICAL_LEN => Err(ContextError::TooLong(len)),
             _ => Ok(context),
         }
+    }
+
+    /// Takes pairs as they are, of whatever length: for a KMS, which has its own limit. Volumes use
+    /// [`from_pairs`](Self::from_pairs), because a superblock's room is bounded.
+    #[must_use]
+    pub const fn from_map(pairs: BTreeMap<String, String>) -> Self {
+        Self { pairs }
     }
 
     /// The context of an EBS volume: `aws:ebs:id` and the volume's id.
@@ -95,11 +102,17 @@ impl EncryptionContext {
         subset.iter().all(|(name, value)| self.get(name) == Some(value))
     }
 
+    /// Length of [`canonical`](Self::canonical), bytes.
+    #[must_use]
+    pub fn canonical_len(&self) -> usize {
+        self.pairs.iter().map(|(name, value)| 8 + name.len() + value.len()).sum()
+    }
+
     /// The canonical bytes: pairs sorted by the UTF-8 bytes of their names, each string preceded by
     /// its length as a big-endian u32, so that `{a: bc}` and `{ab: c}` differ.
     #[must_use]
     pub fn canonical(&self) -> Vec<u8> {
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(self.canonical_len());
         for text in self.pairs.iter().flat_map(|(k, v)| [k, v]) {
             let len = u32::try_from(text.len()).unwrap_or(u32::MAX);
             out.extend_from_slice(&len.to_be_bytes());

@@ -21,6 +21,12 @@ impl DataKey {
         Self { bytes }
     }
 
+    /// The same key in locked memory of its own, for callers that share one answer of the KMS.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        Self { bytes: LockedBytes::copy_from(self.expose_secret()) }
+    }
+
     /// The key bytes. Do not copy them anywhere that is not zeroised.
     #[must_use]
     pub fn expose_secret(&self) -> &[u8] {
@@ -56,4 +62,17 @@ pub struct WrappedDataKey {
     pub context: EncryptionContext,
     /// The KMS's opaque ciphertext, at most 6144 bytes.
     pub ciphertext: Vec<u8>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duplicate_outlives_the_original() {
+        let key = DataKey::take(&mut [7; 64]);
+        let duplicate = key.duplicate();
+        drop(key);
+        assert!(duplicate.expose_secret() == [7; 64]);
+    }
 }

@@ -22,6 +22,8 @@ pub enum KmsErrorKind {
     NotFound,
     /// A name is taken, or the resource is in another state than the operation needs.
     Conflict,
+    /// A dry run that would have succeeded. A dry run never succeeds: this is its good outcome.
+    DryRun,
     /// Throttled, timed out, or a server fault: retry with backoff inside a deadline.
     Retry,
     /// The service or its store failed in a way that a retry will not mend.

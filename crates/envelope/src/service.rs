@@ -38,6 +38,10 @@ pub enum KeyState {
     Disabled,
     /// Scheduled for deletion.
     PendingDeletion,
+    /// Made for key material that was not imported.
+    PendingImport,
+    /// In a key store that does not answer.
+    Unavailable,
 }
 
 impl KeyState {
@@ -48,6 +52,8 @@ impl KeyState {
             Self::Enabled => "Enabled",
             Self::Disabled => "Disabled",
             Self::PendingDeletion => "PendingDeletion",
+            Self::PendingImport => "PendingImport",
+            Self::Unavailable => "Unavailable",
         }
     }
 }
@@ -142,11 +148,27 @@ pub enum GrantOperation {
     RetireGrant,
     /// `DescribeKey`
     DescribeKey,
+    /// `GenerateDataKeyPair`
+    GenerateDataKeyPair,
+    /// `GenerateDataKeyPairWithoutPlaintext`
+    GenerateDataKeyPairWithoutPlaintext,
+    /// `Sign`
+    Sign,
+    /// `Verify`
+    Verify,
+    /// `GetPublicKey`
+    GetPublicKey,
+    /// `GenerateMac`
+    GenerateMac,
+    /// `VerifyMac`
+    VerifyMac,
+    /// `DeriveSharedSecret`
+    DeriveSharedSecret,
 }
 
 impl GrantOperation {
     /// Every operation, in the order of the enum.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 17] = [
         Self::Decrypt,
         Self::Encrypt,
         Self::GenerateDataKey,
@@ -156,6 +178,14 @@ impl GrantOperation {
         Self::CreateGrant,
         Self::RetireGrant,
         Self::DescribeKey,
+        Self::GenerateDataKeyPair,
+        Self::GenerateDataKeyPairWithoutPlaintext,
+        Self::Sign,
+        Self::Verify,
+        Self::GetPublicKey,
+        Self::GenerateMac,
+        Self::VerifyMac,
+        Self::DeriveSharedSecret,
     ];
 
     /// The name that AWS gives it.
@@ -171,6 +201,14 @@ impl GrantOperation {
             Self::CreateGrant => "CreateGrant",
             Self::RetireGrant => "RetireGrant",
             Self::DescribeKey => "DescribeKey",
+            Self::GenerateDataKeyPair => "GenerateDataKeyPair",
+            Self::GenerateDataKeyPairWithoutPlaintext => "GenerateDataKeyPairWithoutPlaintext",
+            Self::Sign => "Sign",
+            Self::Verify => "Verify",
+            Self::GetPublicKey => "GetPublicKey",
+            Self::GenerateMac => "GenerateMac",
+            Self::VerifyMac => "VerifyMac",
+            Self::DeriveSharedSecret => "DeriveSharedSecret",
         }
     }
 

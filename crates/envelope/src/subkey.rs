@@ -24,8 +24,11 @@ pub enum Purpose {
     KeyCommitment,
     /// Sealing the embedded KMS's store.
     KeyStore,
-    /// Sealing one ciphertext of the embedded KMS; the salt is the ciphertext's.
+    /// Sealing one ciphertext of the embedded KMS, version 1; the salt is the ciphertext's.
     KeyStoreCiphertext,
+    /// The key-derivation key of a key material: what the key of each ciphertext (version 2) comes
+    /// from.
+    KeyStoreDerivation,
 }
 
 /// The HKDF `info` prefix of a purpose.
@@ -43,6 +46,7 @@ impl Purpose {
             Self::KeyCommitment => b"sealvol v1 key commitment",
             Self::KeyStore => b"sealvol v1 key store",
             Self::KeyStoreCiphertext => b"sealvol v1 key store ciphertext",
+            Self::KeyStoreDerivation => b"sealvol v1 key store derivation",
         }
     }
 }

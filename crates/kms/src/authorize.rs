@@ -1,250 +1,187 @@
-//! Who may do what. A policy engine speaks first and an explicit deny is final; what it is silent
-//! about, a grant may allow; what nothing allows is denied.
-//!
-//! The engine is a trait, so that key policies and IAM policies take the place of
-//! [`AdminPolicy`] without a change to the operations.
+//! Who may do what: key policy, identity policies and grants together (kms.md, section 6). An
+//! explicit deny is final; what no policy allows, a grant may; what nothing allows is denied.
 
-use std::collections::HashSet;
+use std::sync::Arc;
 
-use sealvol_core::UnixMillis;
-use sealvol_envelope::{Caller, EncryptionContext, GrantOperation, KmsError};
+use sealvol_envelope::{EncryptionContext, GrantOperation, KmsError};
+use sealvol_policy::{
+    AccountId, Decision, Limits, Outcome, Policy, PolicyErrorKind, PolicyKind, PolicySource, Query,
+    Reason, ResourcePolicy, decide,
+};
 
+use crate::facts::Facts;
 use crate::fault;
+use crate::operation::Action;
 use crate::settings::KmsSettings;
-use crate::state::{GrantRecord, GrantTerms, Key, Lookup};
+use crate::state::{GrantRecord, Key, KeyRecord, Lookup};
 use crate::token::GrantRef;
 
-/// A permission: what policies call `kms:<name>`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Action {
-    /// `kms:CreateAlias`
-    CreateAlias,
-    /// `kms:CreateGrant`
-    CreateGrant,
-    /// `kms:CreateKey`
-    CreateKey,
-    /// `kms:Decrypt`
-    Decrypt,
-    /// `kms:DescribeKey`
-    DescribeKey,
-    /// `kms:DisableKey`
-    DisableKey,
-    /// `kms:EnableKey`
-    EnableKey,
-    /// `kms:GenerateDataKey`
-    GenerateDataKey,
-    /// `kms:GenerateDataKeyWithoutPlaintext`
-    GenerateDataKeyWithoutPlaintext,
-    /// `kms:ListAliases`
-    ListAliases,
-    /// `kms:ListGrants`
-    ListGrants,
-    /// `kms:ListKeys`
-    ListKeys,
-    /// `kms:ReEncryptFrom`
-    ReEncryptFrom,
-    /// `kms:ReEncryptTo`
-    ReEncryptTo,
-    /// `kms:RetireGrant`
-    RetireGrant,
-    /// `kms:RevokeGrant`
-    RevokeGrant,
+/// The policy of a key whose maker gave none: it delegates to the account's identity policies.
+pub(crate) fn default_policy(account: &str) -> String {
+    format!(
+        r#"{{
+  "Version" : "2012-10-17",
+  "Id" : "key-default-1",
+  "Statement" : [ {{
+    "Sid" : "Enable IAM User Permissions",
+    "Effect" : "Allow",
+    "Principal" : {{
+      "AWS" : "arn:aws:iam::{account}:root"
+    }},
+    "Action" : "kms:*",
+    "Resource" : "*"
+  }} ]
+}}"#
+    )
 }
 
-impl Action {
-    /// The name without `kms:`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::CreateAlias => "CreateAlias",
-            Self::CreateGrant => "CreateGrant",
-            Self::CreateKey => "CreateKey",
-            Self::Decrypt => "Decrypt",
-            Self::DescribeKey => "DescribeKey",
-            Self::DisableKey => "DisableKey",
-            Self::EnableKey => "EnableKey",
-            Self::GenerateDataKey => "GenerateDataKey",
-            Self::GenerateDataKeyWithoutPlaintext => "GenerateDataKeyWithoutPlaintext",
-            Self::ListAliases => "ListAliases",
-            Self::ListGrants => "ListGrants",
-            Self::ListKeys => "ListKeys",
-            Self::ReEncryptFrom => "ReEncryptFrom",
-            Self::ReEncryptTo => "ReEncryptTo",
-            Self::RetireGrant => "RetireGrant",
-            Self::RevokeGrant => "RevokeGrant",
-        }
-    }
+/// Reads the document of a key policy.
+pub(crate) fn parse_policy(text: &str, settings: &KmsSettings) -> Result<Policy, KmsError> {
+    let limits = Limits { document_bytes: settings.policy_bytes_max, ..Limits::DEFAULT };
+    Policy::parse(text, PolicyKind::Resource, &limits).map_err(|error| match error.kind {
+        PolicyErrorKind::TooLong { .. } => fault::limit_exceeded(error.to_string()),
+        _ => fault::malformed_policy(error.to_string()),
+    })
+}
 
-    /// The operation of a grant that allows this action, where one can.
-    const fn grantable(self) -> Option<GrantOperation> {
-        match self {
-            Self::CreateGrant => Some(GrantOperation::CreateGrant),
-            Self::Decrypt => Some(GrantOperation::Decrypt),
-            Self::DescribeKey => Some(GrantOperation::DescribeKey),
-            Self::GenerateDataKey => Some(GrantOperation::GenerateDataKey),
-            Self::GenerateDataKeyWithoutPlaintext => {
-                Some(GrantOperation::GenerateDataKeyWithoutPlaintext)
+/// The parsed policy of a key; `None` if this build does not read it, which allows nothing.
+fn policy_of<'a>(key: &'a Key, settings: &KmsSettings) -> Option<&'a Policy> {
+    key.policy(|record: &KeyRecord| {
+        let parsed = match &record.policy {
+            Some(text) => parse_policy(text, settings),
+            None => {
+                parse_policy(&default_policy(settings.shown_account(&record.account)), settings)
             }
-            Self::ReEncryptFrom => Some(GrantOperation::ReEncryptFrom),
-            Self::ReEncryptTo => Some(GrantOperation::ReEncryptTo),
-            // The grant itself says who may retire it; see the operation.
-            Self::RetireGrant
-            | Self::CreateAlias
-            | Self::CreateKey
-            | Self::DisableKey
-            | Self::EnableKey
-            | Self::ListAliases
-            | Self::ListGrants
-            | Self::ListKeys
-            | Self::RevokeGrant => None,
-        }
-    }
-}
-
-/// What a policy engine is asked.
-#[derive(Debug, Clone, Copy)]
-#[non_exhaustive]
-pub struct PolicyQuery<'a> {
-    /// Who asks.
-    pub caller: &'a Caller,
-    /// For what.
-    pub action: Action,
-    /// On which key, by ARN; `None` for actions on no key.
-    pub key_arn: Option<&'a str>,
-    /// With which context, for actions that have one.
-    pub context: Option<&'a EncryptionContext>,
-}
-
-/// What a policy engine answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PolicyDecision {
-    /// A statement allows it and none denies it.
-    Allow,
-    /// A statement denies it: no grant helps.
-    Deny,
-    /// No statement speaks of it.
-    Silent,
-}
-
-/// The policies of the keys and of the callers.
-pub trait KeyPolicyEngine: Send + Sync {
-    /// Decides from policies alone.
-    fn decide(&self, query: &PolicyQuery<'_>) -> PolicyDecision;
-}
-
-/// The account root and the configured admins may do everything; policies say nothing about anybody
-/// else.
-#[derive(Debug, Clone)]
-pub struct AdminPolicy {
-    admins: HashSet<String>,
-}
-
-impl AdminPolicy {
-    /// The policy that `settings` describe.
-    #[must_use]
-    pub fn new(settings: &KmsSettings) -> Self {
-        let mut admins: HashSet<_> = settings.admins.iter().cloned().collect();
-        admins.insert(settings.root_principal());
-        Self { admins }
-    }
-}
-
-impl KeyPolicyEngine for AdminPolicy {
-    fn decide(&self, query: &PolicyQuery<'_>) -> PolicyDecision {
-        if self.admins.contains(&query.caller.principal) {
-            PolicyDecision::Allow
-        } else {
-            PolicyDecision::Silent
-        }
-    }
-}
-
-/// A request for permission on a key.
-#[derive(Clone, Copy)]
-pub(crate) struct KeyRequest<'a> {
-    pub(crate) caller: &'a Caller,
-    pub(crate) action: Action,
-    pub(crate) key: &'a Key,
-    pub(crate) key_arn: &'a str,
-    pub(crate) context: Option<&'a EncryptionContext>,
-    /// Authentic tokens of the request.
-    pub(crate) tokens: &'a [GrantRef],
-    /// For CreateGrant: the terms asked for.
-    pub(crate) terms: Option<&'a GrantTerms>,
-}
-
-/// Policies and grants together.
-pub(crate) struct Authorizer {
-    policy: Box<dyn KeyPolicyEngine>,
-    propagation_ms: u64,
-}
-
-impl Authorizer {
-    pub(crate) fn new(policy: Box<dyn KeyPolicyEngine>, settings: &KmsSettings) -> Self {
-        let delay = settings.grant_propagation_delay.as_millis();
-        Self { policy, propagation_ms: u64::try_from(delay).unwrap_or(u64::MAX) }
-    }
-
-    /// Permission for an action on no key.
-    pub(crate) fn account(&self, caller: &Caller, action: Action) -> Result<(), KmsError> {
-        let query = PolicyQuery { caller, action, key_arn: None, context: None };
-        match self.policy.decide(&query) {
-            PolicyDecision::Allow => Ok(()),
-            PolicyDecision::Deny | PolicyDecision::Silent => {
-                Err(fault::access_denied(&caller.principal, action.as_str(), "*"))
-            }
-        }
-    }
-
-    /// Permission for an action on a key.
-    pub(crate) fn key(&self, now: UnixMillis, request: &KeyRequest<'_>) -> Result<(), KmsError> {
-        let allowed = match self.policy(request) {
-            PolicyDecision::Allow => true,
-            PolicyDecision::Deny => false,
-            PolicyDecision::Silent => self.granted(now, request),
         };
-        if allowed {
-            Ok(())
-        } else {
-            let principal = &request.caller.principal;
-            Err(fault::access_denied(principal, request.action.as_str(), request.key_arn))
+        // Documents were parsed before they were stored: this takes an older build, or a smaller
+        // limit.
+        parsed
+            .inspect_err(|error| tracing::error!(key = %record.id, %error, "unreadable key policy"))
+            .ok()
+            .map(Arc::new)
+    })
+}
+
+/// What policies say, without grants. `policy` takes the place of the key's own.
+pub(crate) fn by_policy<'a>(
+    facts: &'a Facts<'a>,
+    policy: Option<&'a Policy>,
+    resource: &'a str,
+) -> Decision<'a> {
+    let owner = facts.key.map(|key| facts.settings.shown_account(&key.record.account));
+    let resource_policy = policy.zip(owner.and_then(AccountId::parse));
+    decide(&Query {
+        identity: &facts.requester.identity,
+        action: facts.action.qualified(),
+        resource,
+        resource_policy: resource_policy
+            .map(|(policy, account)| ResourcePolicy { policy, account }),
+        context: facts,
+    })
+}
+
+/// Permission for an action that no key policy speaks of, by the caller's own policies.
+pub(crate) fn in_account(facts: &Facts<'_>, resource: &str) -> Result<(), KmsError> {
+    let decision = by_policy(facts, None, resource);
+    if decision.is_allowed() { Ok(()) } else { Err(denied(facts, resource, &decision)) }
+}
+
+/// Permission for an action on a key, by policies or a grant. `tokens` are authentic.
+pub(crate) fn on_key(
+    facts: &Facts<'_>,
+    key: &Key,
+    arn: &str,
+    tokens: &[GrantRef],
+) -> Result<(), KmsError> {
+    let Some(policy) = policy_of(key, facts.settings) else {
+        let why = " because the key policy cannot be read";
+        return Err(fault::access_denied(&facts.requester.name(), facts.action, arn, why));
+    };
+    let decision = by_policy(facts, Some(policy), arn);
+    match decision.outcome {
+        Outcome::Allow => Ok(()),
+        Outcome::ImplicitDeny if granted(facts, key, tokens) => Ok(()),
+        Outcome::ImplicitDeny | Outcome::ExplicitDeny => Err(denied(facts, arn, &decision)),
+    }
+}
+
+/// Whether a policy, of the key or of the caller, denies outright.
+pub(crate) fn is_denied(facts: &Facts<'_>, key: &Key, arn: &str) -> bool {
+    let decision = policy_of(key, facts.settings).map(|policy| by_policy(facts, Some(policy), arn));
+    decision.is_none_or(|decision| decision.outcome == Outcome::ExplicitDeny)
+}
+
+fn denied(facts: &Facts<'_>, resource: &str, decision: &Decision<'_>) -> KmsError {
+    let action = facts.action.qualified();
+    let no = |kind: &str| format!(" because no {kind} allows the {action} action");
+    let why = match (decision.reason, decision.by) {
+        (Reason::Denied, Some(by)) => match by.source {
+            PolicySource::Resource => " with an explicit deny in a resource-based policy".into(),
+            PolicySource::Session(_) => " with an explicit deny in a session policy".into(),
+            PolicySource::Boundary(_) => " with an explicit deny in a permissions boundary".into(),
+            _ => " with an explicit deny in an identity-based policy".into(),
+        },
+        (Reason::NoResourcePolicyAllows, _) => no("resource-based policy"),
+        (Reason::NoIdentityPolicyAllows { .. }, _) => no("identity-based policy"),
+        (Reason::BoundaryDoesNotAllow, _) => no("permissions boundary"),
+        (Reason::SessionPolicyDoesNotAllow, _) => no("session policy"),
+        _ => String::new(),
+    };
+    fault::access_denied(&facts.requester.name(), facts.action, resource, &why)
+}
+
+/// The operation of a grant that allows an action, where one can. RetireGrant is not among them:
+/// the grant that ends says who may end it.
+const fn grantable(action: Action) -> Option<GrantOperation> {
+    match action {
+        Action::CreateGrant => Some(GrantOperation::CreateGrant),
+        Action::Decrypt => Some(GrantOperation::Decrypt),
+        Action::DescribeKey => Some(GrantOperation::DescribeKey),
+        Action::Encrypt => Some(GrantOperation::Encrypt),
+        Action::GenerateDataKey => Some(GrantOperation::GenerateDataKey),
+        Action::GenerateDataKeyWithoutPlaintext => {
+            Some(GrantOperation::GenerateDataKeyWithoutPlaintext)
         }
+        Action::ReEncryptFrom => Some(GrantOperation::ReEncryptFrom),
+        Action::ReEncryptTo => Some(GrantOperation::ReEncryptTo),
+        _ => None,
     }
+}
 
-    /// What the policies alone say.
-    pub(crate) fn policy(&self, request: &KeyRequest<'_>) -> PolicyDecision {
-        self.policy.decide(&PolicyQuery {
-            caller: request.caller,
-            action: request.action,
-            key_arn: Some(request.key_arn),
-            context: request.context,
-        })
-    }
-
-    fn granted(&self, now: UnixMillis, request: &KeyRequest<'_>) -> bool {
-        let Some(operation) = request.action.grantable() else { return false };
-        let grantee = request.caller.principal.as_str();
-        let grants = &request.key.grants;
-        let narrows =
-            |grant: &GrantRecord| request.terms.is_none_or(|terms| terms.narrow(&grant.terms));
-        // Named by a token: usable at once, and found without a search.
-        let by_token = request.tokens.iter().any(|token| {
-            token.key == request.key.record.id
-                && grants.get(token.grant).is_some_and(|grant| {
-                    grant.terms.grantee == grantee
-                        && grant.terms.allow(operation, request.context)
-                        && narrows(grant)
-                })
-        });
-        let lookup = request.context.map_or(Lookup::AnyConstraint, Lookup::Context);
-        by_token
-            || grants.any_allows(grantee, operation, lookup, |grant| {
-                self.has_propagated(now, grant) && narrows(grant)
+fn granted(facts: &Facts<'_>, key: &Key, tokens: &[GrantRef]) -> bool {
+    let Some(operation) = grantable(facts.action) else { return false };
+    // A new grant is measured against its parent, not against the parent's constraint.
+    let context: Option<&EncryptionContext> = match operation {
+        GrantOperation::CreateGrant | GrantOperation::DescribeKey => None,
+        _ => facts.context,
+    };
+    let fits = |grant: &GrantRecord| {
+        facts.terms.is_none_or(|terms| terms.narrow(&grant.terms))
+            && match &grant.terms.source_arn {
+                None => true,
+                Some(arn) => facts.requester.source_arn.as_ref() == Some(arn),
+            }
+    };
+    // Named by a token: usable at once, and found without a search.
+    let by_token = tokens.iter().any(|token| {
+        token.key == key.record.id
+            && key.grants.get(token.grant).is_some_and(|grant| {
+                facts.requester.is(&grant.terms.grantee)
+                    && grant.terms.allow(operation, context)
+                    && fits(grant)
             })
-    }
+    });
+    let lookup = context.map_or(Lookup::AnyConstraint, Lookup::Context);
+    by_token
+        || facts.requester.any_name(|grantee| {
+            key.grants.any_allows(grantee, operation, lookup, |grant| {
+                has_propagated(facts, grant) && fits(grant)
+            })
+        })
+}
 
-    fn has_propagated(&self, now: UnixMillis, grant: &GrantRecord) -> bool {
-        self.propagation_ms == 0 || now.0 >= grant.created.0.saturating_add(self.propagation_ms)
-    }
+fn has_propagated(facts: &Facts<'_>, grant: &GrantRecord) -> bool {
+    let delay = facts.settings.grant_propagation_delay.as_millis();
+    let delay = u64::try_from(delay).unwrap_or(u64::MAX);
+    delay == 0 || facts.now.0 >= grant.created.0.saturating_add(delay)
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!  offset  len
 //!       0    4  magic "SVKB"
-//!       4    1  version, 1
+//!       4    1  version, 2
 //!       5    3  zero
 //!       8   16  key id (the UUID's bytes)
 //!      24   32  key material id
@@ -14,9 +14,13 @@
 //!      96    n  ciphertext
 //!    96+n   16  tag
 //! ```
-//! The key is HKDF(material, [`Purpose::KeyStoreCiphertext`], N); the associated data are the 96
-//! header bytes and the canonical encryption context. N makes every blob's key its own, so the IV
-//! guards a second time what N guards already.
+//! The key of version 2 is made as AWS KMS documents it (KMS Cryptographic Details, "Encrypt"): a KDF in
+//! counter mode (NIST SP 800-108r1, section 4.1) with HMAC-SHA256, `[i]_32 || Label || 00 || Context
+//! || [L]_32` with one block (i = 1, L = 256), the label below and N as the context, under the
+//! material's own key-derivation key ([`Purpose::KeyStoreDerivation`]). Version 1 used HKDF
+//! ([`Purpose::KeyStoreCiphertext`]) and is still opened. The associated data are the 96 header bytes and
+//! the canonical encryption context. N makes every blob's key its own, so the IV guards a second time
+//! what N guards already.
 //!
 //! The check in the header authenticates nothing. It tells damage (`InvalidCiphertextException`)
 //! from an intact blob of a key that this KMS does not have (`AccessDeniedException`) where the key
@@ -33,7 +37,11 @@ use crate::ids::{KeyId, MaterialId};
 use crate::secret::Secret;
 
 const MAGIC: &[u8; 4] = b"SVKB";
-const VERSION: u8 = 1;
+/// Versions that are opened.
+const HKDF: u8 = 1;
+const COUNTER_KDF: u8 = 2;
+
+const KDF_LABEL: &[u8] = b"sealvol kms ciphertext v2";
 
 const KEY_ID_AT: usize = 8;
 const MATERIAL_AT: usize = KEY_ID_AT + 16;
@@ -78,7 +86,7 @@ impl<'a> CiphertextBlob<'a> {
         let (ciphertext, tag) = rest.split_last_chunk::<TAG_LEN>().ok_or(BlobError)?;
         let blob = Self { header, ciphertext, tag };
         let fixed = header.starts_with(MAGIC)
-            && blob.field::<4>(4) == [VERSION, 0, 0, 0]
+            && matches!(blob.field::<4>(4), [HKDF | COUNTER_KDF, 0, 0, 0])
             && blob.field::<CHECK_LEN>(CHECK_AT) == check(header);
         let len = usize::try_from(u32::from_be_bytes(blob.field(LEN_AT))).ok().ok_or(BlobError)?;
         if !fixed || len != ciphertext.len() || !(1..=PLAINTEXT_MAX).contains(&len) {
@@ -110,8 +118,11 @@ impl<'a> CiphertextBlob<'a> {
         secret: &Secret,
         context: &EncryptionContext,
     ) -> Result<Zeroizing<Vec<u8>>, KmsError> {
-        let key =
-            secret.prk().subkey(Purpose::KeyStoreCiphertext, &self.field::<SALT_LEN>(SALT_AT));
+        let salt = self.field::<SALT_LEN>(SALT_AT);
+        let key = match self.field::<1>(4) {
+            [HKDF] => secret.prk().subkey(Purpose::KeyStoreCiphertext, &salt),
+            _ => derived_key(secret, &salt),
+        };
         // Of its final length at once: a buffer that grows would leave copies behind.
         let mut plaintext = Zeroizing::new(vec![0; self.ciphertext.len()]);
         AeadBackend::default()
@@ -133,8 +144,25 @@ impl<'a> CiphertextBlob<'a> {
     }
 }
 
+/// The key of one ciphertext.
+fn derived_key(secret: &Secret, n: &[u8; SALT_LEN]) -> Zeroizing<[u8; 32]> {
+    let kdk = secret.prk().mac(Purpose::KeyStoreDerivation);
+    let (counter, bits) = (1_u32.to_be_bytes(), 256_u32.to_be_bytes());
+    Zeroizing::new(kdk.tag(&[&counter, KDF_LABEL, &[0], n, &bits]))
+}
+
 /// Seals `plaintext` (1 to 4096 bytes) into a blob.
 pub(crate) fn seal(
+    entropy: &dyn Entropy,
+    key: (KeyId, MaterialId, &Secret),
+    context: &EncryptionContext,
+    plaintext: &[u8],
+) -> Result<Vec<u8>, KmsError> {
+    seal_as(COUNTER_KDF, entropy, key, context, plaintext)
+}
+
+fn seal_as(
+    version: u8,
     entropy: &dyn Entropy,
     (key_id, material_id, secret): (KeyId, MaterialId, &Secret),
     context: &EncryptionContext,
@@ -148,7 +176,7 @@ pub(crate) fn seal(
 
     let mut blob = Vec::with_capacity(plaintext.len() + BLOB_OVERHEAD);
     blob.extend_from_slice(MAGIC);
-    blob.extend_from_slice(&[VERSION, 0, 0, 0]);
+    blob.extend_from_slice(&[version, 0, 0, 0]);
     blob.extend_from_slice(key_id.as_bytes());
     blob.extend_from_slice(&material_id.0);
     blob.extend_from_slice(salt);
@@ -158,7 +186,11 @@ pub(crate) fn seal(
     let header: [u8; HEADER_LEN] = blob.as_slice().try_into().map_err(|_| failed())?;
 
     blob.resize(HEADER_LEN + plaintext.len(), 0);
-    let key = secret.prk().subkey(Purpose::KeyStoreCiphertext, salt);
+    let salt: &[u8; SALT_LEN] = salt.try_into().map_err(|_| failed())?;
+    let key = match version {
+        HKDF => secret.prk().subkey(Purpose::KeyStoreCiphertext, salt),
+        _ => derived_key(secret, salt),
+    };
     let nonce = iv.try_into().map_err(|_| failed())?;
     let sealed = blob.get_mut(HEADER_LEN..).ok_or_else(failed)?;
     let tag = AeadBackend::default()
@@ -210,6 +242,37 @@ mod tests {
         assert_eq!(parsed.open(&secret, &context).unwrap()[..], [5; 64]);
         let refusal = parsed.open(&secret, &EncryptionContext::new()).map(|_| ()).unwrap_err();
         assert_eq!((refusal.code(), refusal.message()), ("InvalidCiphertextException", None));
+    }
+
+    /// The derivation against an independent implementation of SP 800-108.
+    #[test]
+    fn keys_are_derived_as_sp_800_108_says() {
+        use aws_lc_rs::kdf::{KbkdfCtrHmacAlgorithmId, kbkdf_ctr_hmac};
+        let algorithm =
+            aws_lc_rs::kdf::get_kbkdf_ctr_hmac_algorithm(KbkdfCtrHmacAlgorithmId::Sha256).unwrap();
+        let secret = Secret::take(&mut [9; 32]);
+        let kdk = secret.prk().subkey(Purpose::KeyStoreDerivation, &[]);
+        let n = [0xa5; SALT_LEN];
+        let info = [KDF_LABEL, &[0], &n, &256_u32.to_be_bytes()].concat();
+        let mut expected = [0; 32];
+        kbkdf_ctr_hmac(algorithm, kdk.as_slice(), &info, &mut expected).unwrap();
+        assert_eq!(*derived_key(&secret, &n), expected);
+    }
+
+    /// What the first version sealed opens for good.
+    #[test]
+    fn blobs_of_version_1_open() {
+        let secret = Secret::take(&mut [9; 32]);
+        let key = (KeyId::from_random([1; 16]), MaterialId([2; 32]), &secret);
+        let context = EncryptionContext::for_volume("vol-1").unwrap();
+        let mut opened = Vec::new();
+        for version in [HKDF, COUNTER_KDF] {
+            let blob = seal_as(version, &SystemEntropy, key, &context, &[5; 64]).unwrap();
+            assert_eq!(blob[4], version);
+            opened.push(CiphertextBlob::parse(&blob).unwrap().open(&secret, &context).unwrap());
+        }
+        assert_eq!(opened[0], opened[1]);
+        assert_eq!(seal(&SystemEntropy, key, &context, &[5; 64]).unwrap()[4], COUNTER_KDF);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 
 use sealvol_envelope::{KmsError, KmsErrorKind};
 
+use crate::operation::Action;
+
 pub(crate) fn validation(message: impl Into<String>) -> KmsError {
     KmsError::new(KmsErrorKind::Invalid, "ValidationException", message)
 }
@@ -16,6 +18,14 @@ pub(crate) fn constraint(field: &str, value: Option<&str>, must: &str) -> KmsErr
     ))
 }
 
+/// A required member that is not there.
+pub(crate) fn missing(field: &str) -> KmsError {
+    validation(format!(
+        "1 validation error detected: Value null at '{field}' failed to satisfy constraint: \
+         Member must not be null"
+    ))
+}
+
 pub(crate) fn not_found(message: impl Into<String>) -> KmsError {
     KmsError::new(KmsErrorKind::NotFound, "NotFoundException", message)
 }
@@ -24,12 +34,19 @@ pub(crate) fn invalid_arn(text: &str) -> KmsError {
     KmsError::new(KmsErrorKind::Invalid, "InvalidArnException", format!("Invalid arn {text}"))
 }
 
-pub(crate) fn access_denied(principal: &str, action: &str, resource: &str) -> KmsError {
+/// `why` follows the sentence, as in AWS: " because no ... policy allows the ... action".
+pub(crate) fn access_denied(
+    principal: &str,
+    action: Action,
+    resource: &str,
+    why: &str,
+) -> KmsError {
+    let action = action.qualified();
     KmsError::new(
         KmsErrorKind::Denied,
         "AccessDeniedException",
         format!(
-            "User: {principal} is not authorized to perform: kms:{action} on resource: {resource}"
+            "User: {principal} is not authorized to perform: {action} on resource: {resource}{why}"
         ),
     )
 }
@@ -49,11 +66,54 @@ pub(crate) fn disabled(arn: &str) -> KmsError {
     KmsError::new(KmsErrorKind::KeyUnusable, "DisabledException", format!("{arn} is disabled."))
 }
 
-pub(crate) fn pending_deletion(arn: &str) -> KmsError {
+/// The key is in a state that the operation does not work in.
+pub(crate) fn invalid_state(arn: &str, state: &str) -> KmsError {
     KmsError::new(
         KmsErrorKind::KeyUnusable,
         "KMSInvalidStateException",
-        format!("{arn} is pending deletion."),
+        format!("{arn} is {state}"),
+    )
+}
+
+pub(crate) fn unsupported(message: impl Into<String>) -> KmsError {
+    KmsError::new(KmsErrorKind::Invalid, "UnsupportedOperationException", message)
+}
+
+/// AWS gives no message when the key is of a kind that never does this (kms.md, case 30).
+pub(crate) const fn unsupported_by_key() -> KmsError {
+    KmsError::silent(KmsErrorKind::Invalid, "UnsupportedOperationException")
+}
+
+pub(crate) fn invalid_key_usage(message: impl Into<String>) -> KmsError {
+    KmsError::new(KmsErrorKind::Invalid, "InvalidKeyUsageException", message)
+}
+
+pub(crate) fn malformed_policy(message: impl Into<String>) -> KmsError {
+    KmsError::new(KmsErrorKind::Invalid, "MalformedPolicyDocumentException", message)
+}
+
+pub(crate) fn tag(message: impl Into<String>) -> KmsError {
+    KmsError::new(KmsErrorKind::Invalid, "TagException", message)
+}
+
+pub(crate) fn invalid_marker() -> KmsError {
+    KmsError::new(KmsErrorKind::Invalid, "InvalidMarkerException", "Could not deserialize marker")
+}
+
+pub(crate) fn conflict(message: impl Into<String>) -> KmsError {
+    KmsError::new(KmsErrorKind::Conflict, "ConflictException", message)
+}
+
+pub(crate) fn throttled() -> KmsError {
+    KmsError::new(KmsErrorKind::Retry, "ThrottlingException", "Rate exceeded")
+}
+
+/// The good outcome of a dry run.
+pub(crate) fn dry_run() -> KmsError {
+    KmsError::new(
+        KmsErrorKind::DryRun,
+        "DryRunOperationException",
+        "The request would have succeeded, but the DryRun option is set.",
     )
 }
 

@@ -19,13 +19,27 @@ pub(crate) fn random<const N: usize>(
     Ok(bytes)
 }
 
-/// A key id: a UUID in lower case with hyphens.
+/// The UUID version (RFC 9562) that marks the id of a multi-Region key. Other keys have version 4.
+const MULTI_REGION_VERSION: usize = 8;
+
+/// A key id: a UUID in lower case with hyphens, or, for multi-Region keys, `mrk-` and 32
+/// hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct KeyId(Uuid);
 
 impl KeyId {
     pub(crate) fn from_random(bytes: [u8; 16]) -> Self {
         Self(uuid::Builder::from_random_bytes(bytes).into_uuid())
+    }
+
+    pub(crate) fn multi_region_from_random(bytes: [u8; 16]) -> Self {
+        let mut builder = uuid::Builder::from_random_bytes(bytes);
+        builder.set_version(uuid::Version::Custom);
+        Self(builder.into_uuid())
+    }
+
+    pub(crate) fn is_multi_region(self) -> bool {
+        self.0.get_version_num() == MULTI_REGION_VERSION
     }
 
     pub(crate) const fn from_bytes(bytes: [u8; 16]) -> Self {
@@ -38,15 +52,23 @@ impl KeyId {
 
     /// Key ids are compared exactly, so other spellings of a UUID are not key ids.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        if text.len() != 36 || text.bytes().any(|b| b.is_ascii_uppercase()) {
+        if text.bytes().any(|b| b.is_ascii_uppercase()) {
             return None;
         }
-        Uuid::try_parse(text).ok().map(Self)
+        let (digits, len, multi_region) = match text.strip_prefix("mrk-") {
+            Some(digits) => (digits, 32, true),
+            None => (text, 36, false),
+        };
+        let id = Self(Uuid::try_parse(digits).ok().filter(|_| digits.len() == len)?);
+        (id.is_multi_region() == multi_region).then_some(id)
     }
 }
 
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_multi_region() {
+            return write!(f, "mrk-{}", self.0.as_simple());
+        }
         self.0.as_hyphenated().fmt(f)
     }
 }
@@ -126,12 +148,19 @@ hex_id! {
     GrantId
 }
 
-/// What a `KeyId` member of a request names.
+/// What a `KeyId` member of a request names, in the account that its ARN gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum KeyRef {
+pub(crate) struct KeyRef<'a> {
+    /// `None` if the text is no ARN: then it is the caller's account.
+    pub(crate) account: Option<&'a str>,
+    pub(crate) name: KeyName<'a>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum KeyName<'a> {
     Key(KeyId),
     /// With the `alias/` prefix.
-    Alias(String),
+    Alias(&'a str),
 }
 
 /// Which forms an operation takes: cryptographic operations and `DescribeKey` all four, every
@@ -143,51 +172,64 @@ pub(crate) enum KeyForms {
 }
 
 impl KmsSettings {
-    pub(crate) fn key_arn(&self, key: KeyId) -> String {
-        format!("arn:aws:kms:{}:{}:key/{key}", self.region, self.account)
+    /// `account` as it is stored.
+    pub(crate) fn key_arn(&self, account: &str, key: KeyId) -> String {
+        format!("arn:aws:kms:{}:{}:key/{key}", self.region, self.shown_account(account))
     }
 
     /// `name` has the `alias/` prefix.
-    pub(crate) fn alias_arn(&self, name: &str) -> String {
-        format!("arn:aws:kms:{}:{}:{name}", self.region, self.account)
+    pub(crate) fn alias_arn(&self, account: &str, name: &str) -> String {
+        format!("arn:aws:kms:{}:{}:{name}", self.region, self.shown_account(account))
     }
 
-    pub(crate) fn parse_key_ref(&self, text: &str, forms: KeyForms) -> Result<KeyRef, KmsError> {
-        match text.chars().count() {
-            0 => {
-                return Err(fault::constraint(
-                    "keyId",
-                    Some(text),
-                    "have length greater than or equal to 1",
-                ));
-            }
+    /// Records of the KMS's own account hold the empty string, so that stores from before there were
+    /// other accounts stay as they are.
+    pub(crate) fn stored_account<'a>(&self, account: &'a str) -> &'a str {
+        if account == self.account { "" } else { account }
+    }
+
+    /// The account of a stored record.
+    pub(crate) fn shown_account<'a>(&'a self, stored: &'a str) -> &'a str {
+        if stored.is_empty() { &self.account } else { stored }
+    }
+
+    pub(crate) fn parse_key_ref<'a>(
+        &self,
+        field: &str,
+        text: &'a str,
+        forms: KeyForms,
+    ) -> Result<KeyRef<'a>, KmsError> {
+        match text.len() {
+            0 => return Err(fault::missing(field)),
             1..=2048 => {}
             _ => {
-                return Err(fault::constraint(
-                    "keyId",
-                    Some(text),
-                    "have length less than or equal to 2048",
-                ));
+                let must = "have length less than or equal to 2048";
+                return Err(fault::constraint(field, None, must));
             }
         }
         let malformed = || fault::not_found(format!("Invalid keyId '{text}'"));
-        let resource = if text.starts_with("arn:") { self.own_resource(text)? } else { text };
+        let is_arn = text.starts_with("arn:");
+        let (account, resource) = match is_arn {
+            true => self.resource(text).map(|(account, resource)| (Some(account), resource))?,
+            false => (None, text),
+        };
         if resource.starts_with("alias/") {
             return match forms {
-                KeyForms::WithAliases => Ok(KeyRef::Alias(resource.to_owned())),
+                KeyForms::WithAliases => Ok(KeyRef { account, name: KeyName::Alias(resource) }),
                 KeyForms::IdOrArn => Err(malformed()),
             };
         }
-        let id = match (resource.strip_prefix("key/"), text.starts_with("arn:")) {
+        let id = match (resource.strip_prefix("key/"), is_arn) {
             (Some(id), true) => id,
             (None, false) => resource,
             _ => return Err(malformed()),
         };
-        KeyId::parse(id).map(KeyRef::Key).ok_or_else(malformed)
+        let name = KeyName::Key(KeyId::parse(id).ok_or_else(malformed)?);
+        Ok(KeyRef { account, name })
     }
 
-    /// The resource part of an ARN of this account and region.
-    fn own_resource<'a>(&self, arn: &'a str) -> Result<&'a str, KmsError> {
+    /// Account and resource of an ARN of this region.
+    fn resource<'a>(&self, arn: &'a str) -> Result<(&'a str, &'a str), KmsError> {
         let mut parts = arn.splitn(6, ':');
         let (_arn, partition, service) = (parts.next(), parts.next(), parts.next());
         let (Some(region), Some(account), Some(resource)) =
@@ -201,11 +243,10 @@ impl KmsSettings {
         if region != self.region {
             return Err(fault::not_found(format!("Invalid arn {region}")));
         }
-        if account != self.account {
-            // Another account's key: this KMS has none.
-            return Err(fault::not_found(format!("Key '{arn}' does not exist")));
+        if account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(fault::invalid_arn(arn));
         }
-        Ok(resource)
+        Ok((account, resource))
     }
 }
 
@@ -215,16 +256,18 @@ mod tests {
 
     const ID: &str = "0a0a0a0a-1b1b-4c2c-8d3d-4e4e4e4e4e4e";
 
-    fn parse(text: &str, forms: KeyForms) -> Result<KeyRef, String> {
-        KmsSettings::default().parse_key_ref(text, forms).map_err(|e| e.to_string())
+    fn parse(text: &str, forms: KeyForms) -> Result<KeyName<'_>, String> {
+        let settings = KmsSettings::default();
+        let parsed = settings.parse_key_ref("keyId", text, forms);
+        parsed.map(|key| key.name).map_err(|e| e.to_string())
     }
 
     #[test]
     fn four_forms_name_a_key_and_two_manage_it() {
-        let key = Ok(KeyRef::Key(KeyId::parse(ID).unwrap()));
-        let alias = Ok(KeyRef::Alias("alias/a".into()));
-        let arn = KmsSettings::default().key_arn(KeyId::parse(ID).unwrap());
-        let alias_arn = KmsSettings::default().alias_arn("alias/a");
+        let key = Ok(KeyName::Key(KeyId::parse(ID).unwrap()));
+        let alias = Ok(KeyName::Alias("alias/a"));
+        let arn = KmsSettings::default().key_arn("", KeyId::parse(ID).unwrap());
+        let alias_arn = KmsSettings::default().alias_arn("", "alias/a");
         for forms in [KeyForms::WithAliases, KeyForms::IdOrArn] {
             assert_eq!(parse(ID, forms), key);
             assert_eq!(parse(&arn, forms), key);
@@ -265,5 +308,16 @@ mod tests {
         assert!(KeyId::parse(&ID.to_uppercase()).is_none());
         assert!(KeyId::parse(&format!("{{{ID}}}")).is_none());
         assert!(KeyId::parse(&ID.replace('-', "")).is_none());
+        assert!(KeyId::parse(&format!("mrk-{ID}")).is_none());
+        assert!(KeyId::parse(&format!("mrk-{}", ID.replace('-', ""))).is_none());
+    }
+
+    #[test]
+    fn multi_region_ids_have_their_own_form() {
+        let id = KeyId::multi_region_from_random([0x5a; 16]);
+        let text = id.to_string();
+        assert!(text.starts_with("mrk-") && text.len() == 36, "{text}");
+        assert_eq!(KeyId::parse(&text), Some(id));
+        assert_eq!(KeyId::from_bytes(*id.as_bytes()), id);
     }
 }

@@ -4,31 +4,44 @@
 //! plan a [`Change`], make it durable, then apply it; the planning sees the latest state of all
 //! processes and nobody else changes it meanwhile.
 
-mod crypto;
-mod grants;
-mod handle;
-mod manage;
-
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use sealvol_core::{Clock, Entropy};
+use sealvol_core::{Clock, Entropy, UnixMillis};
 use sealvol_envelope::{Caller, KeyService, KmsError};
 
-pub use grants::Grant;
-pub use manage::Alias;
-
-use crate::authorize::{AdminPolicy, Authorizer, KeyRequest};
+use crate::audit::{AuditSink, service_event};
 use crate::counters::{CounterSnapshot, Counters};
 use crate::fault;
-use crate::ids::{KeyForms, KeyRef};
+use crate::rates::Rates;
+use crate::requester::{OpenDirectory, PrincipalDirectory, Requester};
 use crate::secret::Secret;
+use crate::session::Session;
 use crate::settings::KmsSettings;
-use crate::state::{Change, Key, KeyStatus, State};
+use crate::state::{Change, KeyStatus, Rotation, RotationKind, State};
 use crate::store::{DirStore, Held, OpenError, Prober, RootKeySource, Stamp, StoreFault};
+use crate::trail::Used;
+
+/// What an embedder may put in the place of the defaults.
+#[derive(Clone, Default)]
+pub struct KmsParts {
+    /// The principals that exist, with their policies; [`OpenDirectory`] unless given.
+    pub directory: Option<Arc<dyn PrincipalDirectory>>,
+    /// Where each call is recorded; nowhere unless given.
+    pub audit: Option<Arc<dyn AuditSink>>,
+}
+
+impl fmt::Debug for KmsParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KmsParts")
+            .field("directory", &self.directory.is_some())
+            .field("audit", &self.audit.is_some())
+            .finish()
+    }
+}
 
 /// The embedded KMS.
 ///
@@ -41,11 +54,13 @@ use crate::store::{DirStore, Held, OpenError, Prober, RootKeySource, Stamp, Stor
 /// Changes block the calling thread for a sync of the disk. Reading calls read the file's length
 /// and, only when another process changed the store, the change.
 pub struct Kms {
-    settings: KmsSettings,
-    clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
-    authorizer: Authorizer,
-    counters: Counters,
+    pub(crate) settings: KmsSettings,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) directory: Arc<dyn PrincipalDirectory>,
+    pub(crate) audit: Option<Arc<dyn AuditSink>>,
+    pub(crate) counters: Counters,
+    pub(crate) rates: Rates,
     live: RwLock<Live>,
     /// Held by whoever changes `live`.
     backing: Mutex<Backing>,
@@ -67,10 +82,10 @@ enum Backing {
 }
 
 /// What an operation that may change the state decided.
-struct Planned<T> {
+pub(crate) struct Planned<T> {
     /// `None` if nothing needs to change.
-    change: Option<Change>,
-    answer: T,
+    pub(crate) change: Option<Change>,
+    pub(crate) answer: T,
 }
 
 impl Kms {
@@ -83,11 +98,24 @@ impl Kms {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Arc<Self>, OpenError> {
+        Self::in_memory_with(settings, clock, entropy, KmsParts::default())
+    }
+
+    /// [`in_memory`](Self::in_memory) with the embedder's own directory and audit.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn in_memory_with(
+        settings: KmsSettings,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        parts: KmsParts,
+    ) -> Result<Arc<Self>, OpenError> {
         check_settings(&settings)?;
         let mut token_secret = zeroize::Zeroizing::new([0; 32]);
         entropy.fill(token_secret.as_mut_slice()).map_err(OpenError::Entropy)?;
         let live = Live { state: State::new(Secret::take(&mut token_secret)), stamp: None };
-        Ok(Self::assemble(settings, clock, entropy, live, Backing::Memory))
+        Ok(Self::assemble(settings, clock, entropy, parts, live, Backing::Memory))
     }
 
     /// Opens the KMS in `dir`, and makes one on first use. Several processes may have the same
@@ -102,29 +130,48 @@ impl Kms {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Arc<Self>, OpenError> {
+        Self::open_dir_with(dir, root_key, settings, clock, entropy, KmsParts::default())
+    }
+
+    /// [`open_dir`](Self::open_dir) with the embedder's own directory and audit.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_dir_with(
+        dir: &Path,
+        root_key: &RootKeySource,
+        settings: KmsSettings,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        parts: KmsParts,
+    ) -> Result<Arc<Self>, OpenError> {
         check_settings(&settings)?;
         let (store, state) = DirStore::open(dir, root_key, &settings, &*entropy)?;
         let live = Live { state, stamp: Some(store.stamp()) };
-        Ok(Self::assemble(settings, clock, entropy, live, Backing::Directory(Box::new(store))))
+        let backing = Backing::Directory(Box::new(store));
+        Ok(Self::assemble(settings, clock, entropy, parts, live, backing))
     }
 
     fn assemble(
         settings: KmsSettings,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
+        parts: KmsParts,
         live: Live,
         backing: Backing,
     ) -> Arc<Self> {
-        let policy = Box::new(AdminPolicy::new(&settings));
         let prober = match &backing {
             Backing::Memory => None,
             Backing::Directory(store) => Some(store.prober()),
         };
+        let directory = parts.directory.unwrap_or_else(|| Arc::new(OpenDirectory::new(&settings)));
         Arc::new(Self {
-            authorizer: Authorizer::new(policy, &settings),
+            rates: Rates::new(&settings.rates),
             settings,
             clock,
             entropy,
+            directory,
+            audit: parts.audit,
             counters: Counters::default(),
             live: RwLock::new(live),
             backing: Mutex::new(backing),
@@ -133,13 +180,25 @@ impl Kms {
         })
     }
 
-    /// The KMS as `caller` sees it.
+    /// The KMS as `caller` sees it, for a volume's life.
     #[must_use]
     pub fn handle(self: &Arc<Self>, caller: Caller) -> Arc<dyn KeyService> {
-        Arc::new(handle::Handle::new(Arc::clone(self), caller))
+        Arc::new(self.session_of(&caller))
     }
 
-    /// The account root, which may do everything.
+    /// All operations, for a caller that the directory knows.
+    #[must_use]
+    pub fn session_of(self: &Arc<Self>, caller: &Caller) -> Session {
+        self.session(Requester::of_caller(caller, &*self.directory))
+    }
+
+    /// All operations, for a caller that was authenticated elsewhere.
+    #[must_use]
+    pub fn session(self: &Arc<Self>, requester: Requester) -> Session {
+        Session { kms: Arc::clone(self), requester }
+    }
+
+    /// The account root, to whom IAM allows everything.
     #[must_use]
     pub fn root_caller(&self) -> Caller {
         Caller { principal: self.settings.root_principal(), via_service: None }
@@ -157,8 +216,86 @@ impl Kms {
         self.counters.snapshot()
     }
 
+    /// Does what is due: deletes keys whose window is over, rotates those whose period is. Calls do
+    /// so by themselves; a daemon calls it so that it also happens when nobody calls.
+    ///
+    /// # Errors
+    /// `KMSInternalException` when it cannot be made durable; it is tried again with the next call.
+    pub fn settle(&self) -> Result<(), KmsError> {
+        loop {
+            let now = self.clock.now();
+            if self.live.read().state.next_due().is_none_or(|(due, _)| due > now) {
+                return Ok(());
+            }
+            let done = self.change(|state| self.plan_due(state, now))?;
+            let (Some((name, key)), Some(sink)) = (done, &self.audit) else { continue };
+            sink.record(service_event(self, name, key));
+        }
+    }
+
+    /// [`settle`](Self::settle) before a call. A failure is not the call's: a key whose deletion is
+    /// due is unusable either way, and one whose rotation is due has a material.
+    pub(crate) fn settle_due(&self) {
+        if let Err(error) = self.settle() {
+            tracing::warn!(%error, "a key's rotation or deletion is due and failed");
+        }
+    }
+
+    fn plan_due(
+        &self,
+        state: &State,
+        now: UnixMillis,
+    ) -> Result<Planned<Option<(&'static str, Used)>>, KmsError> {
+        let nothing = Planned { change: None, answer: None };
+        let Some((_, id)) = state.next_due().filter(|(due, _)| *due <= now) else {
+            return Ok(nothing);
+        };
+        let Some(record) = state.key(id).map(|key| &key.record) else { return Ok(nothing) };
+        let used = Used {
+            id,
+            arn: self.settings.key_arn(&record.account, id),
+            account: self.settings.shown_account(&record.account).to_owned(),
+        };
+        let (change, name) = match (record.status, record.rotation) {
+            (KeyStatus::PendingDeletion { .. }, _) => (Change::KeyRemoved { key: id }, "DeleteKey"),
+            (_, Some(rotation)) => {
+                let material = self.rotated(RotationKind::Automatic, record)?;
+                let rotation = Some(Rotation { since: now, ..rotation });
+                (Change::MaterialAdded { key: id, material, rotation }, "RotateKey")
+            }
+            (_, None) => return Ok(nothing),
+        };
+        Ok(Planned { change: Some(change), answer: Some((name, used)) })
+    }
+
+    /// Seals the whole store anew under another root key: a fresh key file, or a passphrase. The
+    /// old root key opens old copies of the directory and nothing else. Other processes follow a
+    /// change of the key file; after a change of the passphrase they have to open it again.
+    ///
+    /// # Durability
+    /// Crash-safe: at each moment the directory holds a store and the key that opens it.
+    ///
+    /// # Errors
+    /// [`OpenError`]. A KMS in memory has no root key: nothing is done.
+    pub fn rotate_root_key(&self, new: &RootKeySource) -> Result<(), OpenError> {
+        let mut backing = self.backing.lock();
+        let Backing::Directory(store) = &mut *backing else { return Ok(()) };
+        let failed = |fault| OpenError::Fault(Box::new(fault));
+        let held = store.lock().map_err(|e| failed(store_failed(e)))?;
+        self.refresh(store, &held).map_err(failed)?;
+        let rotated = {
+            let live = self.live.read();
+            store.rotate_root(&held, &*self.entropy, &live.state, new, self.settings.argon2)
+        };
+        self.live.write().stamp = Some(store.stamp());
+        rotated
+    }
+
     /// Runs `read` on the current state.
-    fn read<T>(&self, read: impl FnOnce(&State) -> Result<T, KmsError>) -> Result<T, KmsError> {
+    pub(crate) fn read<T>(
+        &self,
+        read: impl FnOnce(&State) -> Result<T, KmsError>,
+    ) -> Result<T, KmsError> {
         self.follow()?;
         read(&self.live.read().state)
     }
@@ -187,7 +324,7 @@ impl Kms {
     }
 
     /// Plans a change on the current state, makes it durable and applies it.
-    fn change<T>(
+    pub(crate) fn change<T>(
         &self,
         plan: impl FnOnce(&State) -> Result<Planned<T>, KmsError>,
     ) -> Result<T, KmsError> {
@@ -211,6 +348,8 @@ impl Kms {
                 // Checked before it is durable, so that no record is written that cannot be read.
                 live.state.check(&change).map_err(misfit)?;
                 drop(live);
+                // What was deleted is not to stay in the journal.
+                let erases = matches!(change, Change::KeyRemoved { .. });
 
                 let appending = Appending::begin(&self.appending);
                 store.append(&held, &*self.entropy, &change).map_err(store_failed)?;
@@ -219,7 +358,7 @@ impl Kms {
                     live.state.apply(change).map_err(misfit)?;
                     live.stamp = Some(store.stamp());
                 }
-                store.compact_if_large(&held, &*self.entropy, &self.live.read().state);
+                store.compact_if_large(&held, &*self.entropy, &self.live.read().state, erases);
                 self.live.write().stamp = Some(store.stamp());
                 // Before the lock is released: from then on a differing stamp is somebody else's.
                 drop(appending);
@@ -227,34 +366,6 @@ impl Kms {
                 Ok(answer)
             }
         }
-    }
-
-    /// The key that a request names.
-    fn resolve<'a>(
-        &self,
-        state: &'a State,
-        key_id: &str,
-        forms: KeyForms,
-    ) -> Result<(&'a Key, String), KmsError> {
-        let id = match self.settings.parse_key_ref(key_id, forms)? {
-            KeyRef::Key(id) => id,
-            KeyRef::Alias(name) => match state.alias(&name) {
-                Some(alias) => alias.target,
-                None => {
-                    let arn = self.settings.alias_arn(&name);
-                    return Err(fault::not_found(format!("Alias {arn} is not found.")));
-                }
-            },
-        };
-        let arn = self.settings.key_arn(id);
-        match state.key(id) {
-            Some(key) => Ok((key, arn)),
-            None => Err(fault::not_found(format!("Key '{arn}' does not exist"))),
-        }
-    }
-
-    fn authorize(&self, request: &KeyRequest<'_>) -> Result<(), KmsError> {
-        self.authorizer.key(self.clock.now(), request)
     }
 }
 
@@ -283,23 +394,6 @@ impl Drop for Appending<'_> {
     }
 }
 
-/// Whether cryptography and CreateGrant work in this state (kms.md, section 4).
-fn usable(status: KeyStatus, arn: &str) -> Result<(), KmsError> {
-    match status {
-        KeyStatus::Enabled => Ok(()),
-        KeyStatus::Disabled => Err(fault::disabled(arn)),
-        KeyStatus::PendingDeletion { .. } => Err(fault::pending_deletion(arn)),
-    }
-}
-
-/// Whether the key may be changed: always, unless it is about to go.
-fn changeable(status: KeyStatus, arn: &str) -> Result<(), KmsError> {
-    match status {
-        KeyStatus::Enabled | KeyStatus::Disabled => Ok(()),
-        KeyStatus::PendingDeletion { .. } => Err(fault::pending_deletion(arn)),
-    }
-}
-
 fn store_failed(fault: StoreFault) -> KmsError {
     fault::internal(fault.to_string()).with_source(fault)
 }
@@ -309,7 +403,7 @@ fn misfit(misfit: impl std::error::Error + Send + Sync + 'static) -> KmsError {
     fault::internal("the change contradicts the state").with_source(misfit)
 }
 
-fn no_randomness(error: sealvol_core::Error) -> KmsError {
+pub(crate) fn no_randomness(error: sealvol_core::Error) -> KmsError {
     fault::internal("no randomness").with_source(error)
 }
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::rates::RateLimits;
+
 /// Settings of the embedded KMS.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -14,8 +16,20 @@ pub struct KmsSettings {
     pub region: String,
     /// Principals that may do everything, besides the account root.
     pub admins: Vec<String>,
-    /// How long a new grant needs a token to be used.
+    /// How long a new grant needs a token to be used. AWS: seconds, less than five minutes.
     pub grant_propagation_delay: Duration,
+    /// How long a rotation on demand is in progress: the old material makes ciphertexts until then.
+    pub rotation_delay: Duration,
+    /// Rotations on demand of one key.
+    pub on_demand_rotations_max: usize,
+    /// Length of a key policy's document, bytes.
+    pub policy_bytes_max: usize,
+    /// Length of an encryption context in its canonical form, bytes. AWS documents no limit.
+    pub encryption_context_bytes_max: usize,
+    /// Tags of one key.
+    pub tags_per_key_max: usize,
+    /// Calls per second; off unless set.
+    pub rates: RateLimits,
     /// Grants on one key.
     pub grants_per_key_max: usize,
     /// Aliases of one key.
@@ -37,6 +51,12 @@ impl Default for KmsSettings {
             region: "us-east-1".to_owned(),
             admins: Vec::new(),
             grant_propagation_delay: Duration::ZERO,
+            rotation_delay: Duration::from_millis(500),
+            on_demand_rotations_max: 25,
+            policy_bytes_max: 32 * 1024,
+            encryption_context_bytes_max: 8192,
+            tags_per_key_max: 50,
+            rates: RateLimits::default(),
             grants_per_key_max: 50_000,
             aliases_per_key_max: 50,
             keys_max: 100_000,

@@ -14,7 +14,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sealvol_core::Entropy;
-use sealvol_envelope::{GrantTokens, KmsError, Mac, Purpose};
+use sealvol_envelope::{KmsError, Mac, Purpose};
 
 use crate::fault;
 use crate::ids::{GrantId, KeyId, random};
@@ -24,10 +24,6 @@ const VERSION: u8 = 1;
 const SIGNED_LEN: usize = 1 + 16 + 32 + 16;
 const MAC_LEN: usize = 32;
 const TOKEN_LEN: usize = SIGNED_LEN + MAC_LEN;
-
-/// Most tokens in one request, and longest token (kms.md, section 1).
-const TOKENS_MAX: usize = 10;
-const TOKEN_TEXT_MAX: usize = 8192;
 
 /// A grant that an authentic token names. The grant may have ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,24 +57,11 @@ impl TokenMaker {
         Ok(URL_SAFE_NO_PAD.encode(token))
     }
 
-    /// The grants of a request's tokens.
+    /// The grant of an authentic token.
     ///
     /// # Errors
-    /// `ValidationException` for too many or too long ones, `InvalidGrantTokenException` for those
-    /// that this KMS did not make.
-    pub(crate) fn check_all(&self, tokens: &GrantTokens) -> Result<Vec<GrantRef>, KmsError> {
-        if tokens.0.len() > TOKENS_MAX {
-            let must = format!("have length less than or equal to {TOKENS_MAX}");
-            return Err(fault::constraint("grantTokens", None, &must));
-        }
-        tokens.0.iter().map(|token| self.check(token)).collect()
-    }
-
-    fn check(&self, token: &str) -> Result<GrantRef, KmsError> {
-        if token.is_empty() || token.len() > TOKEN_TEXT_MAX {
-            let must = format!("have length between 1 and {TOKEN_TEXT_MAX}");
-            return Err(fault::constraint("grantTokens", None, &must));
-        }
+    /// `InvalidGrantTokenException` for one that this KMS did not make.
+    pub(crate) fn check(&self, token: &str) -> Result<GrantRef, KmsError> {
         let (signed, mac, grant) = decode(token).ok_or_else(fault::invalid_grant_token)?;
         if self.mac.verify(&[&signed], &mac) {
             Ok(grant)

@@ -1,141 +1,197 @@
 //! The shape of requests: what KMS refuses with `ValidationException` before it looks at anything.
 
-use sealvol_envelope::{CreateGrantRequest, GrantConstraint, GrantOperation, KmsError};
+use sealvol_envelope::{EncryptionContext, KmsError, KmsErrorKind};
 
 use crate::fault;
-use crate::state::{GrantTerms, Operations};
+use crate::model::GrantToken;
+use crate::settings::KmsSettings;
 
+/// Longest description, characters.
 const DESCRIPTION_MAX: usize = 8192;
-const PRINCIPAL_MAX: usize = 256;
+/// Longest alias or grant name, characters.
 const NAME_MAX: usize = 256;
-const CONSTRAINT_PAIRS_MAX: usize = 8;
-const CONSTRAINT_VALUE_MAX: usize = 384;
-const DATA_KEY_LEN_MAX: u16 = 1024;
+/// Longest principal, characters.
+const PRINCIPAL_MAX: usize = 256;
+/// Most tokens of a request, and longest token.
+const TOKENS_MAX: usize = 10;
+const TOKEN_MAX: usize = 8192;
+/// Longest plaintext and ciphertext, bytes.
+pub(crate) const PLAINTEXT_MAX: usize = 4096;
+const CIPHERTEXT_MAX: usize = 6144;
+/// Longest value that a message repeats, bytes.
+const ECHO_MAX: usize = 256;
 
-pub(crate) fn data_key_len(len: u16) -> Result<usize, KmsError> {
-    let value = len.to_string();
-    let out_of_range = |must: &str| fault::constraint("numberOfBytes", Some(&value), must);
-    match len {
-        0 => Err(out_of_range("have value greater than or equal to 1")),
-        1..=DATA_KEY_LEN_MAX => Ok(usize::from(len)),
-        _ => Err(out_of_range("have value less than or equal to 1024")),
+/// Collects what is wrong with a request, so that one answer names everything, in AWS's words.
+#[derive(Debug, Default)]
+pub(crate) struct Checks {
+    found: Vec<String>,
+}
+
+impl Checks {
+    /// A member `must` be something that it is not. `value` is `None` for members that AWS does not
+    /// echo.
+    pub(crate) fn add(&mut self, field: &str, value: Option<&str>, must: &str) {
+        let value = value.filter(|value| value.len() <= ECHO_MAX);
+        let value = value.map(|value| format!(" '{value}'")).unwrap_or_default();
+        self.found.push(format!(
+            "Value{value} at '{field}' failed to satisfy constraint: Member must {must}"
+        ));
+    }
+
+    pub(crate) fn missing(&mut self, field: &str) {
+        self.found.push(format!(
+            "Value null at '{field}' failed to satisfy constraint: Member must not be null"
+        ));
+    }
+
+    pub(crate) fn required(&mut self, field: &str, text: &str) {
+        if text.is_empty() {
+            self.missing(field);
+        }
+    }
+
+    /// Lengths are counted in characters, as AWS does.
+    pub(crate) fn length(&mut self, field: &str, text: &str, min: usize, max: usize) {
+        let len = text.chars().count();
+        if len < min {
+            self.add(field, Some(text), &format!("have length greater than or equal to {min}"));
+        }
+        if len > max {
+            self.add(field, Some(text), &format!("have length less than or equal to {max}"));
+        }
+    }
+
+    /// A member of bytes, whose value is not echoed.
+    pub(crate) fn bytes(&mut self, field: &str, len: usize, max: usize) {
+        if len == 0 {
+            self.add(field, None, "have length greater than or equal to 1");
+        }
+        if len > max {
+            self.add(field, None, &format!("have length less than or equal to {max}"));
+        }
+    }
+
+    pub(crate) fn range(&mut self, field: &str, value: Option<i64>, min: i64, max: i64) {
+        let Some(value) = value else { return };
+        let text = value.to_string();
+        if value < min {
+            self.add(field, Some(&text), &format!("have value greater than or equal to {min}"));
+        }
+        if value > max {
+            self.add(field, Some(&text), &format!("have value less than or equal to {max}"));
+        }
+    }
+
+    pub(crate) fn one_of(&mut self, field: &str, value: Option<&str>, allowed: &[&str]) {
+        let Some(value) = value else { return };
+        if !allowed.contains(&value) {
+            let must = format!("satisfy enum value set: [{}]", allowed.join(", "));
+            self.add(field, Some(value), &must);
+        }
+    }
+
+    /// `[a-zA-Z0-9:/_-]+`
+    pub(crate) fn name(&mut self, field: &str, text: &str) {
+        self.length(field, text, 1, NAME_MAX);
+        if !text.bytes().all(|b| b.is_ascii_alphanumeric() || b":/_-".contains(&b)) {
+            let must = "satisfy regular expression pattern: ^[a-zA-Z0-9:/_-]+$";
+            self.add(field, Some(text), must);
+        }
+    }
+
+    /// `[\w+=,.@:/-]+`
+    pub(crate) fn principal(&mut self, field: &str, text: &str) {
+        self.length(field, text, 1, PRINCIPAL_MAX);
+        if !text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&b)) {
+            let must = "satisfy regular expression pattern: ^[\\w+=,.@:/-]+$";
+            self.add(field, Some(text), must);
+        }
+    }
+
+    pub(crate) fn tokens(&mut self, tokens: Option<&[GrantToken]>) {
+        let tokens = tokens.unwrap_or_default();
+        if tokens.len() > TOKENS_MAX {
+            let must = format!("have length less than or equal to {TOKENS_MAX}");
+            self.add("grantTokens", None, &must);
+        }
+        for token in tokens {
+            self.token("grantTokens", token);
+        }
+    }
+
+    pub(crate) fn token(&mut self, field: &str, token: &GrantToken) {
+        if !(1..=TOKEN_MAX).contains(&token.0.len()) {
+            self.add(field, None, &format!("have length between 1 and {TOKEN_MAX}"));
+        }
+    }
+
+    pub(crate) fn description(&mut self, text: &str) {
+        self.length("description", text, 0, DESCRIPTION_MAX);
+    }
+
+    pub(crate) fn ciphertext(&mut self, len: usize) {
+        self.bytes("ciphertextBlob", len, CIPHERTEXT_MAX);
+    }
+
+    /// A context's limit is this project's, and a setting: AWS documents none.
+    pub(crate) fn context(
+        &mut self,
+        field: &str,
+        context: &EncryptionContext,
+        settings: &KmsSettings,
+    ) {
+        let max = settings.encryption_context_bytes_max;
+        if context.canonical_len() > max {
+            let must = format!("be at most {max} bytes long, names and values together");
+            self.add(field, None, &must);
+        }
+    }
+
+    pub(crate) fn finish(self) -> Result<(), KmsError> {
+        match self.found.as_slice() {
+            [] => Ok(()),
+            [one] => Err(fault::validation(format!("1 validation error detected: {one}"))),
+            many => Err(fault::validation(format!(
+                "{} validation errors detected: {}",
+                many.len(),
+                many.join("; ")
+            ))),
+        }
     }
 }
 
-pub(crate) fn ciphertext(blob: &[u8]) -> Result<(), KmsError> {
-    match blob.len() {
-        0 => {
-            Err(fault::constraint("ciphertextBlob", None, "have length greater than or equal to 1"))
-        }
-        1..=6144 => Ok(()),
-        _ => {
-            Err(fault::constraint("ciphertextBlob", None, "have length less than or equal to 6144"))
-        }
+/// Members whose values mean something that this KMS cannot do.
+pub(crate) fn no_recipient(recipient: Option<&serde_json::Value>) -> Result<(), KmsError> {
+    match recipient {
+        None | Some(serde_json::Value::Null) => Ok(()),
+        Some(_) => Err(fault::unsupported(
+            "Recipient is for Nitro Enclaves, which the embedded KMS does not serve; leave it out",
+        )),
     }
 }
 
-pub(crate) fn description(text: &str) -> Result<(), KmsError> {
-    at_most("description", text, DESCRIPTION_MAX)
-}
-
-/// An alias name that may be created.
+/// An alias name that may be created or changed.
 pub(crate) fn alias_name(name: &str) -> Result<(), KmsError> {
-    not_empty("aliasName", name)?;
-    at_most("aliasName", name, NAME_MAX)?;
+    let mut checks = Checks::default();
+    checks.required("aliasName", name);
+    if !name.is_empty() {
+        checks.name("aliasName", name);
+    }
+    checks.finish()?;
     let Some(rest) = name.strip_prefix("alias/") else {
         return Err(fault::validation("Invalid identifier"));
     };
-    charset("aliasName", name)?;
     if rest.is_empty() || rest.contains(':') {
         return Err(fault::validation(format!("{name} contains invalid characters for an alias")));
     }
     if rest.starts_with("aws/") {
         return Err(KmsError::new(
-            sealvol_envelope::KmsErrorKind::Denied,
+            KmsErrorKind::Denied,
             "NotAuthorizedException",
-            "alias/aws/ is reserved",
+            "alias/aws/ is reserved for keys that services manage",
         ));
     }
     Ok(())
-}
-
-/// The terms of a requested grant.
-pub(crate) fn grant_terms(request: &CreateGrantRequest) -> Result<GrantTerms, KmsError> {
-    principal("granteePrincipal", &request.grantee_principal)?;
-    if let Some(retiring) = &request.retiring_principal {
-        principal("retiringPrincipal", retiring)?;
-    }
-    if let Some(name) = &request.name {
-        not_empty("name", name)?;
-        at_most("name", name, NAME_MAX)?;
-        charset("name", name)?;
-    }
-    let operations: Operations = request.operations.iter().copied().collect();
-    if operations.is_empty() {
-        let must = "have length greater than or equal to 1";
-        return Err(fault::constraint("operations", Some("[]"), must));
-    }
-    if operations.is_subset_of(Operations::from_iter([GrantOperation::CreateGrant])) {
-        return Err(fault::validation("CreateGrant can't be the only operation of a grant"));
-    }
-    if let Some(
-        GrantConstraint::EncryptionContextEquals(pairs)
-        | GrantConstraint::EncryptionContextSubset(pairs),
-    ) = &request.constraint
-    {
-        if pairs.len() > CONSTRAINT_PAIRS_MAX {
-            let must = format!("have at most {CONSTRAINT_PAIRS_MAX} pairs");
-            return Err(fault::constraint("constraints", None, &must));
-        }
-        for (_, value) in pairs.iter() {
-            at_most("constraints", value, CONSTRAINT_VALUE_MAX)?;
-        }
-    }
-    Ok(GrantTerms {
-        grantee: request.grantee_principal.clone(),
-        retiring: request.retiring_principal.clone(),
-        operations,
-        constraint: request.constraint.clone().map(Into::into),
-        name: request.name.clone(),
-    })
-}
-
-/// An ARN with its six parts, or the name of a service.
-fn principal(field: &str, text: &str) -> Result<(), KmsError> {
-    not_empty(field, text)?;
-    at_most(field, text, PRINCIPAL_MAX)?;
-    let well_formed = if text.starts_with("arn:") {
-        let parts: Vec<_> = text.splitn(6, ':').collect();
-        parts.len() == 6 && parts.last().is_some_and(|resource| !resource.is_empty())
-    } else {
-        text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+=,.@:/_-".contains(&b))
-    };
-    if well_formed { Ok(()) } else { Err(fault::invalid_arn(text)) }
-}
-
-fn not_empty(field: &str, text: &str) -> Result<(), KmsError> {
-    if text.is_empty() {
-        let must = "have length greater than or equal to 1";
-        return Err(fault::constraint(field, Some(text), must));
-    }
-    Ok(())
-}
-
-/// Lengths are counted in characters, as AWS does.
-fn at_most(field: &str, text: &str, max: usize) -> Result<(), KmsError> {
-    if text.chars().count() > max {
-        let must = format!("have length less than or equal to {max}");
-        return Err(fault::constraint(field, None, &must));
-    }
-    Ok(())
-}
-
-fn charset(field: &str, text: &str) -> Result<(), KmsError> {
-    if text.bytes().all(|b| b.is_ascii_alphanumeric() || b":/_-".contains(&b)) {
-        return Ok(());
-    }
-    let must = "satisfy regular expression pattern: ^[a-zA-Z0-9:/_-]+$";
-    Err(fault::constraint(field, Some(text), must))
 }
 
 #[cfg(test)]
@@ -160,25 +216,27 @@ mod tests {
     }
 
     #[test]
-    fn principals() {
-        for good in ["arn:aws:iam::000000000000:role/r", "fargate.us-east-1.amazonaws.com"] {
-            assert!(principal("granteePrincipal", good).is_ok());
-        }
-        for bad in ["", "arn:aws:iam", "arn:aws:iam::0:", "a b", &"x".repeat(257)] {
-            assert!(principal("granteePrincipal", bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn sizes_are_refused_in_awss_words() {
+    fn one_answer_names_everything_in_awss_words() {
+        let mut checks = Checks::default();
+        checks.range("numberOfBytes", Some(0), 1, 1024);
         assert_eq!(
-            data_key_len(0).unwrap_err().message(),
+            checks.finish().unwrap_err().message(),
             Some(
                 "1 validation error detected: Value '0' at 'numberOfBytes' failed to satisfy \
                  constraint: Member must have value greater than or equal to 1"
             )
         );
-        assert_eq!(data_key_len(1024).unwrap(), 1024);
-        assert!(data_key_len(1025).is_err());
+        let mut checks = Checks::default();
+        checks.required("keyId", "");
+        checks.bytes("plaintext", 5000, 4096);
+        assert_eq!(
+            checks.finish().unwrap_err().message(),
+            Some(
+                "2 validation errors detected: Value null at 'keyId' failed to satisfy \
+                 constraint: Member must not be null; Value at 'plaintext' failed to satisfy \
+                 constraint: Member must have length less than or equal to 4096"
+            )
+        );
+        assert!(Checks::default().finish().is_ok());
     }
 }

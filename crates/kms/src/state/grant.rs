@@ -11,10 +11,10 @@ use crate::ids::GrantId;
 
 /// A set of operations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Operations(u16);
+pub(crate) struct Operations(u32);
 
 impl Operations {
-    const fn bit(operation: GrantOperation) -> u16 {
+    const fn bit(operation: GrantOperation) -> u32 {
         1 << operation as u16
     }
 
@@ -24,10 +24,6 @@ impl Operations {
 
     pub(crate) const fn is_subset_of(self, other: Self) -> bool {
         self.0 & !other.0 == 0
-    }
-
-    pub(crate) const fn is_empty(self) -> bool {
-        self.0 == 0
     }
 
     pub(crate) fn iter(self) -> impl Iterator<Item = GrantOperation> {
@@ -139,6 +135,20 @@ pub(crate) struct GrantTerms {
     pub(crate) constraint: Option<Constraint>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) name: Option<String>,
+    /// Given as `GranteeServicePrincipal`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) grantee_is_service: bool,
+    /// Given as `RetiringServicePrincipal`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) retiring_is_service: bool,
+    /// On whose behalf a service calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) source_arn: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl GrantTerms {
@@ -168,11 +178,12 @@ impl GrantTerms {
         parent.operations.contains(GrantOperation::CreateGrant)
             && self.operations.is_subset_of(parent.operations)
             && Constraint::narrows(self.constraint.as_ref(), parent.constraint.as_ref())
+            && (parent.source_arn.is_none() || self.source_arn == parent.source_arn)
     }
 
     /// A digest for finding identical terms; `None` for unnamed grants, which are never the same.
     pub(super) fn digest(&self) -> Option<[u8; 32]> {
-        let Self { grantee, retiring, operations, constraint, name } = self;
+        let Self { grantee, retiring, operations, constraint, name, .. } = self;
         let name = name.as_ref()?;
         let mut hash = Sha256::new();
         let mut field = |bytes: &[u8]| {
@@ -184,6 +195,9 @@ impl GrantTerms {
         field(&[u8::from(retiring.is_some())]);
         field(retiring.as_deref().unwrap_or_default().as_bytes());
         field(&operations.0.to_be_bytes());
+        field(&[u8::from(self.grantee_is_service), u8::from(self.retiring_is_service)]);
+        field(&[u8::from(self.source_arn.is_some())]);
+        field(self.source_arn.as_deref().unwrap_or_default().as_bytes());
         match constraint {
             None => field(b"-"),
             Some(Constraint::Equals(pairs)) => {
@@ -207,6 +221,9 @@ pub(crate) struct GrantRecord {
     pub(crate) created: UnixMillis,
     /// The principal that made it.
     pub(crate) issuer: String,
+    /// Its account; empty for the KMS's own.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) issuer_account: String,
     pub(crate) terms: GrantTerms,
 }
 
@@ -232,6 +249,9 @@ mod tests {
             operations: [GrantOperation::Decrypt].into_iter().collect(),
             constraint: Some(Constraint::Subset(EncryptionContext::for_volume("vol-1").unwrap())),
             name: None,
+            grantee_is_service: false,
+            retiring_is_service: false,
+            source_arn: None,
         };
         let text = serde_json::to_string(&terms).unwrap();
         assert_eq!(

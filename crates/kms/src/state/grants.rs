@@ -222,6 +222,9 @@ mod tests {
                 operations: operations.into_iter().collect::<Operations>(),
                 constraint,
                 name,
+                grantee_is_service: false,
+                retiring_is_service: false,
+                source_arn: None,
             },
         )
     }
@@ -238,7 +241,7 @@ mod tests {
             for (number, (terms, keep)) in all.iter().enumerate() {
                 let id = GrantId([u8::try_from(number).unwrap(); 32]);
                 let record =
-                    GrantRecord { id, created: UnixMillis(0), issuer: "i".into(), terms: terms.clone() };
+                    GrantRecord { id, created: UnixMillis(0), issuer: "i".into(), issuer_account: String::new(), terms: terms.clone() };
                 table.insert(record.clone());
                 if *keep { kept.push(record) }
             }

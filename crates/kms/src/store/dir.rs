@@ -19,13 +19,13 @@ use sealvol_core::Entropy;
 use super::acknowledged::{ACKNOWLEDGED_LEN, Acknowledged};
 use super::error::{Damage, OpenError};
 use super::files::{make_private_dir, open_private, read_from, read_small, write_synced};
-use super::header::StoreHeader;
+use super::header::{StoreHeader, VERSION};
 use super::image::{StoreImage, acknowledged_len, decode_store, seal_store};
 use super::journal::Chain;
 use super::lock::{Held, StoreLock};
-use super::place::{Place, io_error};
-use super::root_key::{RootKey, RootKeySource};
-use crate::settings::KmsSettings;
+use super::place::{NewRoot, Place, ROOT_KEY, ROOT_KEY_NEXT, committed_root_key, io_error};
+use super::root_key::{RootKey, RootKeyKind, RootKeySource};
+use crate::settings::{Argon2Settings, KmsSettings};
 use crate::state::{Change, State, encode_change};
 
 pub(super) const STORE: &str = "store";
@@ -70,6 +70,8 @@ pub(crate) enum StoreFault {
     Damage(#[from] Damage),
     #[error("the KMS store cannot be read or written")]
     Io(#[from] io::Error),
+    #[error("another process changed the KMS's root key: open it again, with the new one")]
+    Rotated,
     #[error("the change could not be sealed")]
     Seal(#[from] sealvol_core::Error),
     #[error(
@@ -160,6 +162,15 @@ impl DirStore {
         read_note(&store.note)
             .and_then(|note| store.settle(torn, note.as_ref(), true))
             .map_err(io_error("repair", &path.join(STORE)))?;
+        if store.header.version < VERSION {
+            // Before the first record that an older build would not understand.
+            store.compact(entropy, &state).map_err(|fault| match fault {
+                StoreFault::Io(error) => io_error("rewrite", &path.join(STORE))(error),
+                StoreFault::Seal(error) => OpenError::Entropy(error),
+                StoreFault::Damage(damage) => OpenError::Store { path: path.join(STORE), damage },
+                other => io_error("rewrite", path)(io::Error::other(other)),
+            })?;
+        }
         drop(held);
         Ok((store, state))
     }
@@ -197,6 +208,10 @@ impl DirStore {
         } else {
             let file = File::options().read(true).write(true).open(self.path.join(STORE))?;
             let bytes = read_from(&file, 0)?;
+            let header = StoreHeader::decode(&bytes)?;
+            if header.commitment != self.header.commitment {
+                self.follow_rotation(&header)?;
+            }
             let image = decode_store(&bytes, &self.root, note.as_ref())?;
             *state = image.state;
             self.file = file;
@@ -278,8 +293,15 @@ impl DirStore {
 
     /// Folds the journal into a new snapshot if it has grown large. The caller holds the lock.
     /// Failing to is no loss: the old store is complete.
-    pub(crate) fn compact_if_large(&mut self, _held: &Held, entropy: &dyn Entropy, state: &State) {
-        if self.fail_stop || self.chain.end < self.compact_at {
+    /// `now`: whatever its length.
+    pub(crate) fn compact_if_large(
+        &mut self,
+        _held: &Held,
+        entropy: &dyn Entropy,
+        state: &State,
+        now: bool,
+    ) {
+        if self.fail_stop || (!now && self.chain.end < self.compact_at) {
             return;
         }
         if let Err(error) = self.compact(entropy, state) {
@@ -291,13 +313,21 @@ impl DirStore {
     }
 
     fn compact(&mut self, entropy: &dyn Entropy, state: &State) -> Result<(), StoreFault> {
-        let header = StoreHeader { generation: self.header.generation + 1, ..self.header.clone() };
-        let (bytes, header, chain) = seal_store(header, &self.root, entropy, state)?;
-        let new_path = self.path.join(STORE_NEW);
         #[cfg(test)]
         if self.fail_next == Some(TestFault::Compaction) {
             return Err(io::Error::other("injected").into());
         }
+        let header = StoreHeader { generation: self.header.generation + 1, ..self.header.clone() };
+        let sealed = seal_store(header, &self.root, entropy, state)?;
+        self.replace(sealed)
+    }
+
+    /// Puts a new store in the place of the old one.
+    fn replace(
+        &mut self,
+        (bytes, header, chain): (Vec<u8>, StoreHeader, Chain),
+    ) -> Result<(), StoreFault> {
+        let new_path = self.path.join(STORE_NEW);
         let file = write_synced(&new_path, &bytes)?;
         let stamp = fstat(&file).map_err(io::Error::from)?.into();
         std::fs::rename(&new_path, self.path.join(STORE))?;
@@ -311,6 +341,65 @@ impl DirStore {
         }
         self.acknowledge();
         Ok(())
+    }
+
+    /// Seals everything anew under another root key. The caller holds the lock and has refreshed.
+    ///
+    /// # Durability
+    /// The new key file waits under a name of its own until the store under it is durable, so that
+    /// every moment has a store with the key that opens it; the next opener finishes or forgets
+    /// what a crash cut short. Old copies of the directory keep opening with their old key.
+    pub(crate) fn rotate_root(
+        &mut self,
+        _held: &Held,
+        entropy: &dyn Entropy,
+        state: &State,
+        source: &RootKeySource,
+        argon2: Argon2Settings,
+    ) -> Result<(), OpenError> {
+        let (current, next) = (self.path.join(ROOT_KEY), self.path.join(ROOT_KEY_NEXT));
+        let NewRoot { root, argon2, argon2_salt } = NewRoot::make(source, argon2, entropy)?;
+        let kind = source.kind();
+        if kind == RootKeyKind::KeyFile {
+            write_synced(&next, &root.encode_key_file())
+                .and_then(|_| self.dir.sync_all())
+                .map_err(io_error("write", &next))?;
+        }
+        let header = StoreHeader {
+            root_key_kind: kind,
+            argon2,
+            argon2_salt,
+            generation: self.header.generation + 1,
+            ..self.header.clone()
+        };
+        let sealed = seal_store(header, &root, entropy, state).map_err(OpenError::Entropy)?;
+        self.replace(sealed).map_err(|fault| match fault {
+            StoreFault::Io(error) => io_error("replace", &self.path.join(STORE))(error),
+            other => io_error("replace", &self.path.join(STORE))(io::Error::other(other)),
+        })?;
+        self.root = root;
+        let tidied = match kind {
+            RootKeyKind::KeyFile => std::fs::rename(&next, &current),
+            RootKeyKind::Passphrase => match std::fs::remove_file(&current) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+                other => other,
+            },
+        };
+        tidied.and_then(|()| self.dir.sync_all()).map_err(io_error("replace", &current))
+    }
+
+    /// Another process changed the root key: takes over the new one from its key file.
+    fn follow_rotation(&mut self, header: &StoreHeader) -> Result<(), StoreFault> {
+        if header.root_key_kind != RootKeyKind::KeyFile {
+            return Err(StoreFault::Rotated);
+        }
+        match committed_root_key(&self.path, &self.dir, header) {
+            Ok(Some(root)) => {
+                self.root = root;
+                Ok(())
+            }
+            Ok(None) | Err(_) => Err(StoreFault::Rotated),
+        }
     }
 
     fn schedule_compaction(&mut self) {

@@ -15,7 +15,7 @@ pub enum Damage {
     #[error("it is not a store of the embedded KMS")]
     NotAStore,
     /// A format of a later build.
-    #[error("its format version is {0}; this build reads version 1")]
+    #[error("its format version is {0}; this build reads versions 1 and 2")]
     Unsupported(u32),
     /// The public header does not match its digest, or holds values that no build writes.
     #[error("its public header (bytes 0 to 159) is damaged")]
@@ -164,6 +164,9 @@ pub enum OpenError {
     /// No randomness.
     #[error("no randomness for the store")]
     Entropy(#[source] sealvol_core::Error),
+    /// A store that is open already no longer works.
+    #[error("the open KMS store failed")]
+    Fault(#[source] Box<sealvol_envelope::KmsError>),
 }
 
 impl OpenError {
@@ -188,7 +191,7 @@ impl OpenError {
                 std::io::ErrorKind::PermissionDenied => ErrorKind::Denied,
                 _ => ErrorKind::Io,
             },
-            Self::Entropy(_) => ErrorKind::Io,
+            Self::Entropy(_) | Self::Fault(_) => ErrorKind::Io,
         }
     }
 }

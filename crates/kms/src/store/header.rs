@@ -3,7 +3,7 @@
 //! ```text
 //!  offset  len
 //!       0    8  magic "SVKMSST\0"
-//!       8    4  version, 1
+//!       8    4  version, 2 (1: before policies, rotation and accounts; read, and rewritten as 2)
 //!      12    1  root key kind: 1 key file, 2 passphrase
 //!      13    3  zero
 //!      16    4  Argon2id memory, KiB (0 for a key file, as the next three)
@@ -28,7 +28,8 @@ use super::root_key::RootKeyKind;
 use crate::settings::Argon2Settings;
 
 const MAGIC: &[u8; 8] = b"SVKMSST\0";
-const VERSION: u32 = 1;
+/// Version that is written.
+pub(super) const VERSION: u32 = 2;
 
 const VERSION_AT: usize = 8;
 const KIND_AT: usize = VERSION_AT + 4;
@@ -45,6 +46,8 @@ pub const HEADER_LEN: usize = DIGEST_AT + 32;
 /// The public header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreHeader {
+    /// As it was read; what is written is always of the newest version.
+    pub version: u32,
     /// Where the root key comes from.
     pub root_key_kind: RootKeyKind,
     /// How the passphrase is stretched; acceptable, see [`Argon2Settings::is_acceptable`].
@@ -72,7 +75,7 @@ impl StoreHeader {
         };
         let mut bytes = Vec::with_capacity(HEADER_LEN);
         bytes.extend_from_slice(MAGIC);
-        bytes.extend_from_slice(&VERSION.to_be_bytes());
+        bytes.extend_from_slice(&self.version.to_be_bytes());
         bytes.extend_from_slice(&[kind, 0, 0, 0]);
         for value in [argon2.memory_kib, argon2.passes, argon2.lanes, 0] {
             bytes.extend_from_slice(&value.to_be_bytes());
@@ -98,10 +101,10 @@ impl StoreHeader {
             return Err(Damage::NotAStore);
         }
         let header: &[u8; HEADER_LEN] = bytes.first_chunk().ok_or(Damage::Header)?;
-        match u32::from_be_bytes(field(header, VERSION_AT)) {
-            VERSION => {}
+        let version = match u32::from_be_bytes(field(header, VERSION_AT)) {
+            known @ 1..=VERSION => known,
             other => return Err(Damage::Unsupported(other)),
-        }
+        };
         let (content, digest) = header.split_last_chunk::<32>().ok_or(Damage::Header)?;
         if Sha256::digest(content).as_slice() != digest {
             return Err(Damage::Header);
@@ -118,6 +121,7 @@ impl StoreHeader {
             _ => return Err(Damage::Header),
         };
         Ok(Self {
+            version,
             root_key_kind,
             argon2,
             argon2_salt: field(header, ARGON2_SALT_AT),
@@ -140,6 +144,7 @@ mod tests {
 
     fn header(root_key_kind: RootKeyKind) -> StoreHeader {
         StoreHeader {
+            version: VERSION,
             root_key_kind,
             argon2: Argon2Settings::default(),
             argon2_salt: [1; 16],

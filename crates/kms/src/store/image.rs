@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::acknowledged::Acknowledged;
 use super::error::Damage;
-use super::header::{HEADER_LEN, StoreHeader};
+use super::header::{HEADER_LEN, StoreHeader, VERSION};
 use super::journal::Chain;
 use super::root_key::RootKey;
 use crate::ids::random;
@@ -124,6 +124,7 @@ pub(super) fn seal_store(
     let body =
         encode_snapshot(state).map_err(|e| failed("it does not serialise").with_source(e))?;
     let body = body.as_slice();
+    header.version = VERSION;
     header.salt = random(entropy)?;
     header.commitment = root.commitment();
     header.snapshot_len = u64::try_from(body.len() + TAG_LEN).unwrap_or(u64::MAX);

@@ -12,7 +12,7 @@ use super::acknowledged::Acknowledged;
 use super::dir::{ACKNOWLEDGED, STORE, STORE_NEW, read_note};
 use super::error::{Damage, OpenError};
 use super::files::{read_from, read_small, write_synced};
-use super::header::StoreHeader;
+use super::header::{StoreHeader, VERSION};
 use super::image::{StoreImage, decode_store, seal_store};
 use super::root_key::{KEY_FILE_LEN, RootKey, RootKeyKind, RootKeySource, decode_root_key_file};
 use crate::ids::random;
@@ -20,8 +20,93 @@ use crate::secret::Secret;
 use crate::settings::{Argon2Settings, KmsSettings};
 use crate::state::State;
 
-const ROOT_KEY: &str = "root.key";
+pub(super) const ROOT_KEY: &str = "root.key";
 const ROOT_KEY_NEW: &str = "root.key.new";
+/// The root key that a rotation is about to change to.
+pub(super) const ROOT_KEY_NEXT: &str = "root.key.next";
+
+/// A root key that nothing is sealed under yet.
+pub(super) struct NewRoot {
+    pub(super) root: RootKey,
+    pub(super) argon2: Argon2Settings,
+    pub(super) argon2_salt: [u8; 16],
+}
+
+impl NewRoot {
+    pub(super) fn make(
+        source: &RootKeySource,
+        argon2: Argon2Settings,
+        entropy: &dyn Entropy,
+    ) -> Result<Self, OpenError> {
+        let mut argon2_salt = [0; 16];
+        let root = match source {
+            RootKeySource::KeyFile => RootKey::generate(entropy).map_err(OpenError::Entropy)?,
+            RootKeySource::Passphrase(passphrase) => {
+                if passphrase.is_empty() {
+                    return Err(OpenError::EmptyPassphrase);
+                }
+                argon2_salt = random(entropy).map_err(OpenError::Entropy)?;
+                if !argon2.is_acceptable() {
+                    let text = format!("the Argon2id cost {argon2:?} is outside the limits");
+                    return Err(OpenError::Setting(text));
+                }
+                stretch(passphrase, &argon2_salt, argon2)?
+            }
+        };
+        Ok(Self { root, argon2, argon2_salt })
+    }
+}
+
+/// The key of the file `name` in `dir`, if there is one.
+pub(super) fn read_root_key(dir: &Path, name: &str) -> Result<Option<RootKey>, OpenError> {
+    let path = dir.join(name);
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(io_error("open", &path)(e)),
+    };
+    // Asked of the open file, so that what is checked is what is read.
+    let stat = fstat(&file).map_err(io::Error::from).map_err(io_error("stat", &path))?;
+    let mode = stat.st_mode & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(OpenError::RootKeyExposed { path, mode });
+    }
+    let bytes = read_small::<KEY_FILE_LEN>(&file).map_err(io_error("read", &path))?;
+    match decode_root_key_file(&bytes) {
+        Some(key) => Ok(Some(key)),
+        None => Err(OpenError::RootKeyMalformed { path }),
+    }
+}
+
+/// The root key that `header` commits to, of a store under a key file. A rotation that was cut short
+/// is finished if the store is under its new key already, and forgotten if it is not.
+pub(super) fn committed_root_key(
+    path: &Path,
+    dir: &File,
+    header: &StoreHeader,
+) -> Result<Option<RootKey>, OpenError> {
+    let (current, next) = (path.join(ROOT_KEY), path.join(ROOT_KEY_NEXT));
+    let found = read_root_key(path, ROOT_KEY)?;
+    if found.as_ref().is_some_and(|root| root.commitment() == header.commitment) {
+        match std::fs::remove_file(&next) {
+            Ok(()) => tracing::warn!(path = %next.display(), "a rotation was cut short: undone"),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(io_error("remove", &next)(e)),
+        }
+        return Ok(found);
+    }
+    match read_root_key(path, ROOT_KEY_NEXT)? {
+        Some(root) if root.commitment() == header.commitment => {
+            tracing::warn!(path = %current.display(), "a rotation was cut short: finished");
+            std::fs::rename(&next, &current)
+                .and_then(|()| dir.sync_all())
+                .map_err(io_error("rename", &next))?;
+            Ok(Some(root))
+        }
+        // The caller says which key is wrong.
+        _ => Ok(found),
+    }
+}
 
 /// Where and how a store is opened.
 pub(super) struct Place<'a> {
@@ -52,8 +137,7 @@ impl Place<'_> {
             });
         }
         let root = match self.source {
-            RootKeySource::KeyFile => self
-                .root_key_file()?
+            RootKeySource::KeyFile => committed_root_key(self.path, self.dir, &header)?
                 .ok_or_else(|| OpenError::RootKeyMissing { path: self.path.join(ROOT_KEY) })?,
             RootKeySource::Passphrase(passphrase) => {
                 stretch(passphrase, &header.argon2_salt, header.argon2)?
@@ -95,24 +179,13 @@ impl Place<'_> {
             return Ok((file, root, image));
         }
 
-        let argon2 = self.settings.argon2;
-        let mut argon2_salt = [0; 16];
-        let root = match self.source {
-            RootKeySource::KeyFile => RootKey::generate(self.entropy),
-            RootKeySource::Passphrase(passphrase) => {
-                argon2_salt = random(self.entropy).map_err(OpenError::Entropy)?;
-                if !argon2.is_acceptable() {
-                    let text = format!("the Argon2id cost {argon2:?} is outside the limits");
-                    return Err(OpenError::Setting(text));
-                }
-                Ok(stretch(passphrase, &argon2_salt, argon2)?)
-            }
-        }
-        .map_err(OpenError::Entropy)?;
+        let NewRoot { root, argon2, argon2_salt } =
+            NewRoot::make(self.source, self.settings.argon2, self.entropy)?;
         let mut token_secret = Zeroizing::new([0; 32]);
         self.entropy.fill(token_secret.as_mut_slice()).map_err(OpenError::Entropy)?;
         let state = State::new(Secret::take(&mut token_secret));
         let header = StoreHeader {
+            version: VERSION,
             root_key_kind: self.source.kind(),
             argon2,
             argon2_salt,
@@ -150,26 +223,6 @@ impl Place<'_> {
             Ok(file) => read_note(&file).map_err(io_error("read", &path)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(io_error("open", &path)(e)),
-        }
-    }
-
-    fn root_key_file(&self) -> Result<Option<RootKey>, OpenError> {
-        let path = self.path.join(ROOT_KEY);
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(io_error("open", &path)(e)),
-        };
-        // Asked of the open file, so that what is checked is what is read.
-        let stat = fstat(&file).map_err(io::Error::from).map_err(io_error("stat", &path))?;
-        let mode = stat.st_mode & 0o7777;
-        if mode & 0o077 != 0 {
-            return Err(OpenError::RootKeyExposed { path, mode });
-        }
-        let bytes = read_small::<KEY_FILE_LEN>(&file).map_err(io_error("read", &path))?;
-        match decode_root_key_file(&bytes) {
-            Some(key) => Ok(Some(key)),
-            None => Err(OpenError::RootKeyMalformed { path }),
         }
     }
 }

@@ -33,7 +33,7 @@ impl Made {
         let kms = open(dir.path()).unwrap();
         let me = kms.root_caller();
         let (mut after, mut ends) = (Vec::new(), Vec::new());
-        let mut note = |kms: &Kms| {
+        let mut note = |kms: &std::sync::Arc<Kms>| {
             after.push(contents(kms));
             ends.push(len(dir.path()));
         };

@@ -105,10 +105,12 @@ async fn grants_are_listed_as_they_were_asked_for() {
     let listed = kms.list_grants(&kms.root_caller(), &key.arn).unwrap();
     let [listed] = listed.as_slice() else { panic!("{listed:?}") };
     assert_eq!(listed.grant_id, created.grant_id);
-    assert_eq!(listed.issuing_principal, kms.root_caller().principal);
-    assert_eq!(listed.constraint, request.constraint);
+    assert_eq!(listed.issuing_account, kms.root_caller().principal);
+    let constraints = listed.constraints.clone().unwrap();
+    assert_eq!(constraints.encryption_context_equals, Some(volume("vol-1")));
+    assert_eq!(constraints.encryption_context_subset, None);
     assert_eq!(listed.retiring_principal, request.retiring_principal);
-    assert_eq!(listed.operations, [GrantOperation::Decrypt, GrantOperation::DescribeKey]);
+    assert_eq!(listed.operations, ["Decrypt", "DescribeKey"]);
     assert!(!format!("{listed:?}{created:?}").contains(&created.grant_token));
 }
 

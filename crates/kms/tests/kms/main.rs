@@ -17,3 +17,4 @@ mod processes;
 mod restart;
 mod root_key;
 mod support;
+mod upgrade;

@@ -54,7 +54,8 @@ fn errors_are_awss() {
     assert_eq!(
         said(denied),
         "AccessDeniedException: User: arn:aws:iam::000000000000:user/u is not authorized to \
-         perform: kms:CreateKey on resource: *"
+         perform: kms:CreateKey on resource: * because no identity-based policy allows the \
+         kms:CreateKey action"
     );
     let long = "x".repeat(8193);
     assert_eq!(kms.create_key(&me, &long).unwrap_err().kind(), KmsErrorKind::Invalid);

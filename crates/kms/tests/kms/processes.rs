@@ -137,7 +137,7 @@ fn concurrent_writers_and_readers_lose_nothing() {
             made
         });
         made.sort();
-        let ids = |kms: &sealvol_kms::Kms| -> Vec<String> {
+        let ids = |kms: &Arc<sealvol_kms::Kms>| -> Vec<String> {
             kms.list_keys(&me).unwrap().into_iter().map(|key| key.key_id).collect()
         };
         for kms in &handles {

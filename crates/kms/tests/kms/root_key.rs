@@ -147,3 +147,101 @@ fn errors_convert_to_the_workspaces() {
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.to_string().contains("root.key"), "{error}");
 }
+
+/// The store and the files beside it, copied as a crash would leave them.
+fn copy(from: &std::path::Path, to: &std::path::Path, names: &[&str]) {
+    for name in names {
+        if from.join(name).exists() {
+            fs::copy(from.join(name), to.join(name)).unwrap();
+        }
+    }
+}
+
+const FILES: &[&str] = &["store", "root.key", "root.key.next", "acknowledged"];
+
+#[test]
+fn the_root_key_rotates_and_the_old_one_opens_nothing_new() {
+    let (dir, old) = (tempdir().unwrap(), tempdir().unwrap());
+    let kms = open(dir.path()).unwrap();
+    let me = kms.root_caller();
+    let key = kms.create_key(&me, "before").unwrap();
+    // Another process that has it open.
+    let other = open(dir.path()).unwrap();
+    copy(dir.path(), old.path(), FILES);
+    kms.rotate_root_key(&sealvol_kms::RootKeySource::KeyFile).unwrap();
+    let changed = |name: &str| {
+        fs::read(dir.path().join(name)).unwrap() != fs::read(old.path().join(name)).unwrap()
+    };
+    assert!(changed("root.key") && changed("store"));
+    assert!(!dir.path().join("root.key.next").exists());
+    // Both handles go on, and see each other.
+    kms.create_key(&me, "after").unwrap();
+    assert_eq!(other.list_keys(&me).unwrap().len(), 2);
+    other.disable_key(&me, &key.key_id).unwrap();
+    kms.rotate_root_key(&sealvol_kms::RootKeySource::KeyFile).unwrap();
+    drop((kms, other));
+    assert_eq!(open(dir.path()).unwrap().list_keys(&me).unwrap().len(), 2);
+    // The old key does not open the new store; the old copy opens with it.
+    let new_store = tempdir().unwrap();
+    copy(dir.path(), new_store.path(), &["store"]);
+    copy(old.path(), new_store.path(), &["root.key"]);
+    let error = open(new_store.path()).unwrap_err();
+    assert!(matches!(error, OpenError::WrongRootKey { .. }), "{error}");
+    assert_eq!(open(old.path()).unwrap().list_keys(&me).unwrap().len(), 1);
+}
+
+/// Every moment of a rotation, as a crash leaves it.
+#[test]
+fn a_rotation_that_was_cut_short_is_finished_or_forgotten() {
+    let (before, after) = (tempdir().unwrap(), tempdir().unwrap());
+    let kms = open(before.path()).unwrap();
+    let me = kms.root_caller();
+    kms.create_key(&me, "kept").unwrap();
+    copy(before.path(), after.path(), FILES);
+    drop(kms);
+    open(after.path()).unwrap().rotate_root_key(&sealvol_kms::RootKeySource::KeyFile).unwrap();
+    // (store, root.key, root.key.next) at each step.
+    for (store, current, next) in
+        [(&before, &before, true), (&after, &before, true), (&after, &after, false)]
+    {
+        let dir = tempdir().unwrap();
+        copy(store.path(), dir.path(), &["store"]);
+        copy(current.path(), dir.path(), &["root.key"]);
+        if next {
+            fs::copy(after.path().join("root.key"), dir.path().join("root.key.next")).unwrap();
+        }
+        for _ in 0..2 {
+            let kms = open(dir.path()).unwrap();
+            assert_eq!(kms.list_keys(&me).unwrap().len(), 1);
+            kms.rotate_root_key(&sealvol_kms::RootKeySource::KeyFile).unwrap();
+            assert!(!dir.path().join("root.key.next").exists());
+        }
+    }
+}
+
+#[test]
+fn a_key_file_and_a_passphrase_take_each_others_place() {
+    let dir = tempdir().unwrap();
+    let kms = open(dir.path()).unwrap();
+    let me = kms.root_caller();
+    kms.create_key(&me, "").unwrap();
+    let follower = open(dir.path()).unwrap();
+    kms.rotate_root_key(&passphrase("first")).unwrap();
+    assert!(!dir.path().join("root.key").exists());
+    kms.create_key(&me, "").unwrap();
+    // It cannot know the passphrase, and says so.
+    let error = follower.list_keys(&me).unwrap_err();
+    assert!(error.message().unwrap().contains("changed the KMS's root key"), "{error}");
+    drop((kms, follower));
+    assert!(matches!(open(dir.path()).unwrap_err(), OpenError::OtherRootKeyKind { .. }));
+    let kms = open_with(dir.path(), &passphrase("first"), settings()).unwrap();
+    kms.rotate_root_key(&passphrase("second")).unwrap();
+    drop(kms);
+    let wrong = open_with(dir.path(), &passphrase("first"), settings()).unwrap_err();
+    assert!(matches!(wrong, OpenError::WrongPassphrase { .. }), "{wrong}");
+    let kms = open_with(dir.path(), &passphrase("second"), settings()).unwrap();
+    assert!(matches!(kms.rotate_root_key(&passphrase("")), Err(OpenError::EmptyPassphrase)));
+    kms.rotate_root_key(&sealvol_kms::RootKeySource::KeyFile).unwrap();
+    drop(kms);
+    assert_eq!(open(dir.path()).unwrap().list_keys(&me).unwrap().len(), 2);
+}

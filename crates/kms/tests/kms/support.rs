@@ -114,7 +114,7 @@ pub(crate) fn grant(key_id: &str, grantee: &str) -> CreateGrantRequest {
 }
 
 /// Everything that a caller can list, for comparing two KMSs.
-pub(crate) fn contents(kms: &Kms) -> String {
+pub(crate) fn contents(kms: &Arc<Kms>) -> String {
     let root = kms.root_caller();
     let keys = kms.list_keys(&root).unwrap();
     let grants: Vec<_> =

@@ -1,0 +1,15 @@
+//! The operations, by what they are about.
+
+mod aliases;
+mod crypto;
+mod grants;
+mod keys;
+mod pages;
+mod policies;
+mod random;
+mod retire;
+mod rotation;
+mod status;
+mod tags;
+
+pub(crate) use keys::NewKey;
