@@ -9,7 +9,9 @@
 
 pub mod commit_slot;
 pub mod context;
+pub mod iam_config;
 pub mod input;
+pub mod json_body;
 pub mod kms_blob;
 pub mod kms_store;
 pub mod kms_token;
@@ -17,9 +19,13 @@ pub mod map_page;
 pub mod memory;
 pub mod nbd_handshake;
 pub mod nbd_requests;
+pub mod policy_document;
+pub mod query_form;
 pub mod record;
 pub mod seeds;
 pub mod segment_header;
+pub mod session_token;
+pub mod sigv4_request;
 pub mod superblock;
 mod toy_kms;
 pub mod volume;
@@ -30,17 +36,23 @@ pub mod volume_ops;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, by name.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 19] = [
     ("commit_slot", commit_slot::run),
     ("context", context::run),
+    ("iam_config", iam_config::run),
+    ("json_body", json_body::run),
     ("kms_blob", kms_blob::run),
     ("kms_store", kms_store::run),
     ("kms_token", kms_token::run),
     ("map_page", map_page::run),
     ("nbd_handshake", nbd_handshake::run),
     ("nbd_requests", nbd_requests::run),
+    ("policy_document", policy_document::run),
+    ("query_form", query_form::run),
     ("record", record::run),
     ("segment_header", segment_header::run),
+    ("session_token", session_token::run),
+    ("sigv4_request", sigv4_request::run),
     ("superblock", superblock::run),
     ("volume_image", volume_image::run),
     ("volume_ops", volume_ops::run),

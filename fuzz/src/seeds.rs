@@ -10,6 +10,7 @@ use sealvol_format::{
 use sealvol_nbd::proto::wire::{OPTION_MAGIC, REQUEST_MAGIC, command, command_flag, option};
 
 use crate::kms_store::genuine;
+use crate::sigv4_request;
 use crate::toy_kms::toy_kms;
 
 /// One seed.
@@ -41,6 +42,9 @@ pub fn all() -> Vec<Seed> {
     handshakes(&mut add);
     requests(&mut add);
     kms(&mut add);
+    wire(&mut add);
+    policies(&mut add);
+    identities(&mut add);
     volumes(&mut add);
     seeds
 }
@@ -291,6 +295,71 @@ fn kms(add: &mut Add<'_>) {
     }
     add("kms_store", "acknowledged", mode(6, b"\0\x10\0\0\0"));
     add("kms_store", "root-key", mode(7, b"\0\x10\0\0\0"));
+}
+
+fn wire(add: &mut Add<'_>) {
+    let mode = |mode: u8, bytes: &[u8]| [&[mode], bytes].concat();
+    add("sigv4_request", "genuine", mode(0, sigv4_request::genuine().as_bytes()));
+    let claims = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIDEXAMPLE%2F20150830%2Fus-east-1\
+                  %2Fkms%2Faws4_request&X-Amz-Date=20150830T123600Z&X-Amz-Expires=60&\
+                  X-Amz-SignedHeaders=host&X-Amz-Signature=";
+    let presigned = format!("GET /?{claims}{}\nhost:h\n\n", "0".repeat(64));
+    add("sigv4_request", "presigned", mode(0, presigned.as_bytes()));
+    let signed = b"\x0a/a/../b%20\x0db=2&a=1+%2b&c\x02\x05x-abc\x07 a   b \x05x-abc\x01cbody";
+    add("sigv4_request", "to-sign", mode(1, signed));
+
+    let every = r#"{"KeyId":"alias/a","Limit":5,"NumberOfBytes":64,"DryRun":true,"GrantTokens":["t"],
+        "EncryptionContext":{"aws:ebs:id":"vol-1"},"Tags":[{"TagKey":"k","TagValue":"v"}],
+        "CiphertextBlob":"AQID","Plaintext":"+/8=","Until":1440938160.5,"Unknown":[{"a":[null]}]}"#;
+    add("json_body", "every-type", every.into());
+    let wrong = r#"{"KeyId":5,"Limit":"1","Tags":{},"Plaintext":"c2VjcmV0!"}"#;
+    add("json_body", "wrong-types", wrong.into());
+    add("json_body", "nested", [&b"{\"Unknown\":"[..], &[b'['; 200]].concat());
+
+    let sts = "Action=AssumeRole&Version=2011-06-15&RoleArn=arn%3Aaws%3Aiam%3A%3A000000000000%3Arole%2Fr\
+               &Tags.member.1.Key=k&Tags.member.1.Value=%3Cv%3E&Tags.member.2.Key=&PolicyArns.member.1.arn=p";
+    add("query_form", "sts", sts.into());
+    let ec2 = "Action=DescribeVolumes&Filter.1.Name=tag%3Aa&Filter.1.Value.1=x+y&VolumeId.10=v&VolumeId.2=";
+    add("query_form", "ec2", ec2.into());
+    add("query_form", "escapes", "a=%&%41=%c3%a9&b=%0d%00&A=%zz&&=".into());
+}
+
+/// A text after its length byte.
+fn counted(text: &str) -> Vec<u8> {
+    let len = u8::try_from(text.len()).expect("seeds' texts are short");
+    [&[len][..], text.as_bytes()].concat()
+}
+
+fn policies(add: &mut Add<'_>) {
+    let mut policy = |name, kind: u8, caller: u8, action, key, value, text: &str| {
+        let resource = "arn:aws:kms:us-east-1:111122223333:key/k";
+        let fields = [action, resource, key, value].map(counted).concat();
+        add("policy_document", name, [&[kind, caller][..], &fields, text.as_bytes()].concat());
+    };
+    let root = r#"{"Version":"2012-10-17","Id":"k","Statement":[{"Sid":"Enable IAM","Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"kms:*","Resource":"*"},{"Effect":"Deny","NotPrincipal":{"AWS":["111122223333","arn:aws:iam::111122223333:role/worker"],"Service":"fargate.amazonaws.com"},"NotAction":["kms:Describe*","kms:?etKeyPolicy"],"NotResource":["arn:aws:kms:*:*:key/x"]}]}"#;
+    policy("delegation", 0, 0, "kms:Decrypt", "aws:x", "1", root);
+    policy("delegation-session", 0, 1, "kms:DescribeKey", "aws:x", "1", root);
+    let fargate = r#"{"Statement":[{"Effect":"Allow","Principal":{"Service":"fargate.amazonaws.com"},"Action":["kms:CreateGrant"],"Condition":{"StringEquals":{"kms:EncryptionContext:aws:ecs:clusterName":["c"]},"ForAllValues:StringEquals":{"kms:GrantOperations":["Decrypt"]}},"Resource":["*"]}]}"#;
+    let cluster = "kms:EncryptionContext:aws:ecs:clusterName";
+    policy("fargate", 0, 5, "kms:CreateGrant", cluster, "c", fargate);
+    let conditions = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"arn:aws:kms:*:${aws:PrincipalAccount}:key/${aws:username, 'k'}","Condition":{"ForAnyValue:StringLike":{"kms:EncryptionContextKeys":"a?c*"},"NumericLessThanEqualsIfExists":{"aws:n":[1,-2.5]},"DateGreaterThan":{"aws:CurrentTime":"2026-01-02T03:04:05.6+01:00"},"IpAddress":{"aws:SourceIp":["10.0.0.0/8","2001:db8::/32"]},"ArnNotLike":{"aws:SourceArn":"arn:*:s3:::${*}?"},"BinaryEquals":{"aws:b":"QUJD"},"Null":{"aws:z":true},"BoolIfExists":{"aws:SecureTransport":"true"},"StringNotEqualsIgnoreCase":{"aws:PrincipalTag/Team":"B"}}}}"#;
+    policy("conditions", 1, 0, "kms:Decrypt", "aws:CurrentTime", "1790000000", conditions);
+    policy("conditions-cased", 1, 2, "KMS:dECRYPT", "AWS:SourceIp", "10.1.2.3", conditions);
+    let trust = r#"{"Statement":{"Effect":"Allow","Principal":"*","Action":"sts:AssumeRole","Condition":{"StringEquals":{"sts:ExternalId":"x"}}}}"#;
+    policy("trust", 2, 3, "sts:AssumeRole", "sts:ExternalId", "x", trust);
+}
+
+fn identities(add: &mut Add<'_>) {
+    let config = crate::iam_config::SAMPLE;
+    add("iam_config", "sample", config.as_bytes().to_vec());
+    add("iam_config", "empty", Vec::new());
+    add("iam_config", "first-account", config.as_bytes()[..config.len() / 3].to_vec());
+    add("session_token", "genuine", vec![0]);
+    add("session_token", "flipped", b"\0\0\x40\0\0\x01".to_vec());
+    add("session_token", "cut", b"\0\x03\x40\0\0".to_vec());
+    add("session_token", "text", b"\x01AAAA".to_vec());
+    add("session_token", "other-key", vec![2]);
+    add("session_token", "later", vec![3]);
 }
 
 fn volumes(add: &mut Add<'_>) {

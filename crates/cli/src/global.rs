@@ -7,10 +7,11 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::builder::FalseyValueParser;
 use sealvol::kms::{Kms, KmsSettings, RootKeySource};
-use sealvol::{Caller, DeviceError, KeyService, SystemClock, SystemEntropy};
+use sealvol::{Caller, DeviceError, KeyService, KmsErrorKind, SystemClock, SystemEntropy};
 use zeroize::Zeroizing;
 
 use crate::exit::{self, Fail};
+use crate::signals;
 
 /// The key that is made on first use.
 pub(crate) const DEFAULT_KEY: &str = "alias/sealvol";
@@ -90,11 +91,33 @@ pub(crate) enum IfMissing {
     Fail,
 }
 
-/// The embedded KMS, as the account root sees it.
+/// The KMS that volumes use.
 pub(crate) struct Keys {
+    pub(crate) service: Arc<dyn KeyService>,
+    /// It again, if it is the embedded one, whose keys this command manages.
+    embedded: Option<Embedded>,
+}
+
+/// The embedded KMS, as the account root sees it.
+pub(crate) struct Embedded {
     pub(crate) kms: Arc<Kms>,
     pub(crate) caller: Caller,
-    pub(crate) service: Arc<dyn KeyService>,
+}
+
+impl Keys {
+    /// The embedded KMS, for what only that can do.
+    pub(crate) fn embedded(&self, what: &str) -> anyhow::Result<&Embedded> {
+        self.embedded.as_ref().ok_or_else(|| {
+            Fail::error(
+                exit::UNSUPPORTED,
+                format!(
+                    "{what} is for the embedded KMS (--kms file:DIR); the keys of AWS KMS are \
+                     managed with the AWS command line (`aws kms create-key`, `aws kms list-keys`, \
+                     ...)"
+                ),
+            )
+        })
+    }
 }
 
 impl Global {
@@ -103,12 +126,8 @@ impl Global {
         let dir = match &self.kms {
             None => self.data.join("kms"),
             Some(KmsChoice::File(dir)) => dir.clone(),
-            Some(KmsChoice::Aws(_)) => {
-                return Err(Fail::error(
-                    exit::UNSUPPORTED,
-                    "--kms aws comes with the AWS KMS backend, which this build does not have yet; \
-                     use the embedded KMS (--kms file:DIR)",
-                ));
+            Some(KmsChoice::Aws(endpoint)) => {
+                return Ok(Keys { service: aws(endpoint.clone())?, embedded: None });
             }
         };
         if if_missing == IfMissing::Fail && is_absent(&dir) {
@@ -121,28 +140,72 @@ impl Global {
                 ),
             ));
         }
-        let root_key = match &self.passphrase_file {
-            Some(file) => RootKeySource::Passphrase(read_passphrase(file)?),
-            None => RootKeySource::KeyFile,
-        };
+        let root_key = self.root_key()?;
         let (clock, entropy) = (Arc::new(SystemClock::new()), Arc::new(SystemEntropy));
         let kms = Kms::open_dir(&dir, &root_key, KmsSettings::default(), clock, entropy)
             .map_err(DeviceError::from)
             .with_context(|| format!("cannot open the KMS in {}", dir.display()))?;
         let caller = kms.root_caller();
         let service = kms.handle(caller.clone());
-        Ok(Keys { kms, caller, service })
+        Ok(Keys { service, embedded: Some(Embedded { kms, caller }) })
     }
 
-    /// Makes sure that the default key exists, if that is the one to wrap with.
+    /// What the embedded KMS is sealed under.
+    pub(crate) fn root_key(&self) -> anyhow::Result<RootKeySource> {
+        Ok(match &self.passphrase_file {
+            Some(file) => RootKeySource::Passphrase(read_passphrase(file)?),
+            None => RootKeySource::KeyFile,
+        })
+    }
+
+    /// The key to wrap with. The default one is made if it does not exist yet, in the embedded KMS:
+    /// a key of AWS costs money and has a policy, so that its owner makes it.
     pub(crate) fn wrapping_key(&self, keys: &Keys) -> anyhow::Result<String> {
-        if self.key == DEFAULT_KEY {
-            keys.kms
-                .ensure_key(&keys.caller, DEFAULT_KEY, "Default key of sealvol volumes")
-                .with_context(|| format!("cannot make the key {DEFAULT_KEY}"))?;
+        if self.key != DEFAULT_KEY {
+            return Ok(self.key.clone());
+        }
+        match &keys.embedded {
+            Some(Embedded { kms, caller }) => {
+                kms.ensure_key(caller, DEFAULT_KEY, "Default key of sealvol volumes")
+                    .with_context(|| format!("cannot make the key {DEFAULT_KEY}"))?;
+            }
+            None => {
+                let told = signals::runtime()?.block_on(keys.service.describe_key(DEFAULT_KEY));
+                // Whoever may not ask may still be allowed to use it.
+                if let Err(error) = told
+                    && error.kind() == KmsErrorKind::NotFound
+                {
+                    let text = format!(
+                        "AWS KMS has no key {DEFAULT_KEY}; make it (`aws kms create-key`, then `aws \
+                         kms create-alias --alias-name {DEFAULT_KEY} --target-key-id ID`), or name \
+                         another key with --key"
+                    );
+                    return Err(
+                        anyhow::Error::from(error).context(Fail::new(exit::NOT_FOUND, text))
+                    );
+                }
+            }
         }
         Ok(self.key.clone())
     }
+}
+
+/// AWS KMS, or what answers like it at `endpoint`, as the owner of the ambient credentials sees it.
+#[cfg(feature = "aws-kms")]
+fn aws(endpoint: Option<String>) -> anyhow::Result<Arc<dyn KeyService>> {
+    use sealvol::kms_aws::{AwsKms, AwsKmsSettings};
+
+    let settings = AwsKmsSettings { endpoint, ..AwsKmsSettings::default() };
+    Ok(signals::runtime()?.block_on(AwsKms::connect(settings)).context("cannot use AWS KMS")?)
+}
+
+#[cfg(not(feature = "aws-kms"))]
+fn aws(_: Option<String>) -> anyhow::Result<Arc<dyn KeyService>> {
+    Err(Fail::error(
+        exit::UNSUPPORTED,
+        "--kms aws is not in this build, which was made without the feature aws-kms; use the \
+         embedded KMS (--kms file:DIR)",
+    ))
 }
 
 fn is_absent(dir: &Path) -> bool {

@@ -5,7 +5,7 @@ use sealvol::{KeyMetadata, KeyState};
 use serde::Serialize;
 
 use crate::exit::{self, Fail};
-use crate::global::{Global, IfMissing, Keys};
+use crate::global::{Embedded, Global, IfMissing};
 use crate::{output, signals};
 
 #[derive(Debug, clap::Subcommand)]
@@ -91,7 +91,7 @@ pub(crate) fn run(command: &KeyCommand, global: &Global) -> anyhow::Result<()> {
 
 fn create(global: &Global, alias: Option<&str>, description: &str) -> anyhow::Result<()> {
     let keys = global.keys(IfMissing::Make)?;
-    let Keys { kms, caller, .. } = &keys;
+    let Embedded { kms, caller } = keys.embedded("`sealvol key create`")?;
     let key = match alias {
         None => kms.create_key(caller, description).context("cannot make the key")?,
         Some(alias) => {
@@ -119,7 +119,8 @@ fn create(global: &Global, alias: Option<&str>, description: &str) -> anyhow::Re
 }
 
 fn list(global: &Global) -> anyhow::Result<()> {
-    let Keys { kms, caller, .. } = &global.keys(IfMissing::Fail)?;
+    let keys = global.keys(IfMissing::Fail)?;
+    let Embedded { kms, caller } = keys.embedded("`sealvol key list`")?;
     let aliases = kms.list_aliases(caller, None).context("cannot list the aliases")?;
     let keys = kms.list_keys(caller).context("cannot list the keys")?;
     let views: Vec<KeyView> = keys
@@ -140,14 +141,16 @@ fn list(global: &Global) -> anyhow::Result<()> {
 }
 
 fn set_state(global: &Global, which: &str, state: KeyState) -> anyhow::Result<()> {
-    let Keys { kms, caller, service } = &global.keys(IfMissing::Fail)?;
+    let keys = global.keys(IfMissing::Fail)?;
     let verb = if state == KeyState::Disabled { "disable" } else { "enable" };
+    let Embedded { kms, caller } = keys.embedded(&format!("`sealvol key {verb}`"))?;
     let failed = || {
         format!(
             "cannot {verb} the key {which}; `sealvol key list` shows the keys and their aliases"
         )
     };
-    let key = signals::runtime()?.block_on(service.describe_key(which)).with_context(failed)?;
+    let key =
+        signals::runtime()?.block_on(keys.service.describe_key(which)).with_context(failed)?;
     match state {
         KeyState::Disabled => kms.disable_key(caller, &key.arn),
         _ => kms.enable_key(caller, &key.arn),

@@ -10,6 +10,7 @@ mod key;
 mod output;
 mod progress;
 mod signals;
+mod up;
 mod volume;
 
 use std::process::ExitCode;
@@ -21,6 +22,7 @@ use crate::global::Global;
 
 const AFTER_HELP: &str = "\
 Examples:
+  sealvol up
   sealvol volume create disk.vol --size 20GiB
   sealvol volume serve disk.vol --nbd unix:/tmp/disk.sock
   sealvol volume import debian.raw debian.vol
@@ -51,6 +53,8 @@ struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Run the daemon: an endpoint like AWS's, with the embedded KMS behind it.
+    Up(up::UpArgs),
     /// Create, serve, copy and check volumes.
     #[command(subcommand)]
     Volume(volume::VolumeCommand),
@@ -71,6 +75,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     start_logging(&cli.global);
     let outcome = match &cli.command {
+        Command::Up(args) => up::run(args, &cli.global),
         Command::Volume(command) => volume::run(command, &cli.global),
         Command::Key(command) => key::run(command, &cli.global),
         Command::Bench(args) => bench::run(args, &cli.global),
@@ -93,7 +98,8 @@ fn start_logging(global: &Global) {
         (false, 0) => "warn",
         (false, 1) => "info",
         (false, 2) => "debug",
-        (false, _) => "trace",
+        // The AWS SDK's and its transports' own traces show what must not be shown.
+        (false, _) => "trace,aws_=info,h2=info,hyper=info,rustls=info",
     };
     let filter = EnvFilter::builder()
         .with_env_var("SEALVOL_LOG")

@@ -80,14 +80,15 @@ impl Error {
             KmsErrorKind::KeyUnusable => (
                 ErrorKind::Denied,
                 format!(
-                    "the key is disabled or about to be deleted; run `sealvol key enable {key}`"
+                    "the key is disabled or about to be deleted; run `sealvol key enable {key}` (in \
+                     AWS: `aws kms enable-key`)"
                 ),
                 if creating { "or use another key" } else { "and open again; the data is intact" },
             ),
             KmsErrorKind::NotFound if creating => (
                 ErrorKind::NotFound,
                 format!("the KMS has no key {key}"),
-                "see `sealvol key list`, or make one with `sealvol key create`",
+                "see `sealvol key list`, or make one with `sealvol key create` (in AWS: `aws kms`)",
             ),
             // Not `NotFound`: that is the file.
             KmsErrorKind::NotFound => (

@@ -80,6 +80,9 @@ pub use sealvol_envelope::{
 pub use sealvol_format::Geometry;
 /// The embedded KMS.
 pub use sealvol_kms as kms;
+/// AWS KMS.
+#[cfg(feature = "aws-kms")]
+pub use sealvol_kms_aws as kms_aws;
 /// The NBD server.
 #[cfg(feature = "nbd")]
 pub use sealvol_nbd as nbd;

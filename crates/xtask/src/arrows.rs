@@ -15,6 +15,7 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("sealvol-sys", &[]),
     ("sealvol-envelope", &["core", "sys"]),
     ("sealvol-policy", &["core"]),
+    ("sealvol-iam", &["core", "policy"]),
     ("sealvol-format", &["core"]),
     ("sealvol-storage", &["core", "sys"]),
     ("sealvol-kms", &["core", "sys", "envelope", "policy"]),
@@ -44,7 +45,7 @@ const MAY_KNOW_ALL: &[&str] = &[
 const MAY_USE_ANYHOW: &[&str] = &["sealvol-cli", "sealvol-xtask"];
 
 /// Packages that do no I/O, and what would give them the means.
-const PURE: &[&str] = &["sealvol-format", "sealvol-policy", "sealvol-aws-wire"];
+const PURE: &[&str] = &["sealvol-format", "sealvol-policy", "sealvol-iam", "sealvol-aws-wire"];
 const MEANS_OF_IO: &[&str] = &["tokio", "rustix", "memmap2", "mio", "hyper", "object_store"];
 
 /// Packages of the tests, which nobody else builds in.

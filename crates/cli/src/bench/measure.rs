@@ -75,7 +75,7 @@ impl Sealed {
         let keys = global.keys(IfMissing::Fail)?;
         Ok(Self {
             runtime: signals::runtime()?,
-            kms: keys.kms,
+            kms: Arc::clone(&keys.embedded("`sealvol bench` of a volume")?.kms),
             keys: keys.service,
             kms_name: "embedded, in a directory",
             path: path.to_owned(),

@@ -55,16 +55,6 @@ fn keys_that_do_not_exist_are_disabled_or_of_another_kms() {
 }
 
 #[test]
-fn a_kms_that_this_build_lacks() {
-    let place = Place::new();
-    for kms in ["aws", "aws:http://127.0.0.1:4599"] {
-        let told = place.run(&format!("--kms {kms} volume create v --size 1MiB"));
-        told.fails(8, &["comes with the AWS KMS backend", "--kms file:DIR"]);
-    }
-    assert!(place.names().is_empty());
-}
-
-#[test]
 fn passphrases_that_are_wrong_missing_or_not_wanted() {
     let place = Place::new();
     std::fs::write(place.path("right"), "correct horse\n").unwrap();

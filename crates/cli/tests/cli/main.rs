@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed step fails the test")]
 
+#[cfg(feature = "aws-kms")]
+mod aws;
 mod bad_input;
 mod full_disk;
 mod help;

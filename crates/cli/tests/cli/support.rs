@@ -101,7 +101,22 @@ impl Place {
 
     /// Starts `sealvol volume serve` and waits until it is ready.
     pub(crate) fn serve(&self, line: &str) -> Served {
-        let mut command = self.command(&format!("volume serve {line}"));
+        Served::start(&mut self.command(&format!("volume serve {line}")))
+    }
+}
+
+/// A running `sealvol volume serve`.
+pub(crate) struct Served {
+    pub(crate) child: Child,
+    stdout: BufReader<ChildStdout>,
+    pub(crate) uri: String,
+    /// What it printed until it was ready.
+    pub(crate) said: String,
+}
+
+impl Served {
+    /// Starts it and waits until it is ready.
+    pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut said = String::new();
@@ -117,20 +132,9 @@ impl Place {
                 break uri.trim().to_owned();
             }
         };
-        Served { child, stdout, uri, said }
+        Self { child, stdout, uri, said }
     }
-}
 
-/// A running `sealvol volume serve`.
-pub(crate) struct Served {
-    pub(crate) child: Child,
-    stdout: BufReader<ChildStdout>,
-    pub(crate) uri: String,
-    /// What it printed until it was ready.
-    pub(crate) said: String,
-}
-
-impl Served {
     pub(crate) fn signal(&self, name: &str) {
         signal(&self.child, name);
     }
