@@ -2,7 +2,8 @@
 
 use std::hint::black_box;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::Criterion;
+use sealvol_benches::{Config, criterion};
 use sealvol_policy::{
     AccountId, Identity, Limits, MapContext, Policy, PolicyKind, Principal, Query, ResourcePolicy,
     decide,
@@ -57,5 +58,8 @@ fn decisions(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, decisions);
-criterion_main!(benches);
+fn main() {
+    let mut c = criterion(&Config::from_env());
+    decisions(&mut c);
+    c.final_summary();
+}

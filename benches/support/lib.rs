@@ -9,6 +9,7 @@
 mod config;
 mod load;
 mod machine;
+mod moto;
 mod paired;
 mod plain;
 mod rng;
@@ -18,6 +19,7 @@ mod volume;
 pub use config::{BenchDir, Config, criterion, is_listing};
 pub use load::{Load, Pattern, Turn, flush_every, random_reads, sequential, write_batches};
 pub use machine::Machine;
+pub use moto::Moto;
 pub use paired::{Bar, Report, Row, ab_order};
 pub use plain::PlainFile;
 pub use rng::{Rng, noise};

@@ -13,6 +13,7 @@ pub mod iam_config;
 pub mod input;
 pub mod json_body;
 pub mod kms_blob;
+pub mod kms_http_body;
 pub mod kms_store;
 pub mod kms_token;
 pub mod map_page;
@@ -36,12 +37,13 @@ pub mod volume_ops;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, by name.
-pub const TARGETS: [Target; 19] = [
+pub const TARGETS: [Target; 20] = [
     ("commit_slot", commit_slot::run),
     ("context", context::run),
     ("iam_config", iam_config::run),
     ("json_body", json_body::run),
     ("kms_blob", kms_blob::run),
+    ("kms_http_body", kms_http_body::run),
     ("kms_store", kms_store::run),
     ("kms_token", kms_token::run),
     ("map_page", map_page::run),

@@ -9,6 +9,7 @@ use sealvol_format::{
 };
 use sealvol_nbd::proto::wire::{OPTION_MAGIC, REQUEST_MAGIC, command, command_flag, option};
 
+use crate::kms_http_body;
 use crate::kms_store::genuine;
 use crate::sigv4_request;
 use crate::toy_kms::toy_kms;
@@ -42,6 +43,7 @@ pub fn all() -> Vec<Seed> {
     handshakes(&mut add);
     requests(&mut add);
     kms(&mut add);
+    endpoint(&mut add);
     wire(&mut add);
     policies(&mut add);
     identities(&mut add);
@@ -295,6 +297,37 @@ fn kms(add: &mut Add<'_>) {
     }
     add("kms_store", "acknowledged", mode(6, b"\0\x10\0\0\0"));
     add("kms_store", "root-key", mode(7, b"\0\x10\0\0\0"));
+}
+
+fn endpoint(add: &mut Add<'_>) {
+    use sealvol_kms::Operation as O;
+    let key = format!(r#""KeyId":"{}""#, kms_http_body::ALIAS);
+    let context = r#""EncryptionContext":{"aws:ebs:id":"vol-1"}"#;
+    let lines = |lines: &[(O, String)]| -> Vec<u8> {
+        lines.iter().flat_map(|(o, body)| kms_http_body::request(*o, body)).collect()
+    };
+    let every: Vec<_> = O::ALL.iter().map(|o| (*o, format!("{{{key}}}"))).collect();
+    for (name, half) in ["first", "second", "third"].into_iter().zip(every.chunks(16)) {
+        add("kms_http_body", name, lines(half));
+    }
+    let crypto = [
+        (O::DescribeKey, format!("{{{key}}}")),
+        (O::Encrypt, format!(r#"{{{key},"Plaintext":"QUJD",{context}}}"#)),
+        (O::GenerateDataKey, format!(r#"{{{key},"KeySpec":"AES_256",{context}}}"#)),
+        (O::GenerateRandom, r#"{"NumberOfBytes":64}"#.to_owned()),
+        (O::Decrypt, format!(r#"{{"CiphertextBlob":"AQID",{context},"Recipient":[[{{}}]]}}"#)),
+    ];
+    add("kms_http_body", "crypto", lines(&crypto));
+    let manage = [
+        (O::CreateKey, r#"{"Description":"d","Tags":[{"TagKey":"k","TagValue":"v"}]}"#.to_owned()),
+        (O::ListKeys, r#"{"Limit":1,"Marker":"x"}"#.to_owned()),
+        (O::ListKeys, r#"{"Limit":1}"#.to_owned()),
+        (O::ListAliases, "{}".to_owned()),
+        (O::ListRetirableGrants, r#"{"RetiringPrincipal":"fargate.us-east-1.amazonaws.com"}"#.to_owned()),
+        (O::CreateAlias, r#"{"AliasName":"alias/b","TargetKeyId":"alias/fuzz"}"#.to_owned()),
+        (O::DeleteAlias, r#"{"AliasName":"alias/fuzz"}"#.to_owned()),
+    ];
+    add("kms_http_body", "manage", lines(&manage));
 }
 
 fn wire(add: &mut Add<'_>) {

@@ -132,3 +132,21 @@ class Policies(KmsTest):
         foreign.encrypt(KeyId=key, Plaintext=b"x")
         with self.refused(DENIED, by=foreign):
             foreign.encrypt(KeyId=self.key(), Plaintext=b"x")
+
+    def test_a_user_of_ebs_makes_grants_through_ec2_alone(self):
+        """The test key `ebs-through-ec2` counts as used by EC2 on the user's behalf."""
+        key, ec2 = self.key(), f"ec2.{REGION}.amazonaws.com"
+        direct, through = client("ebs"), client("ebs-through-ec2")
+        context = {"aws:ebs:id": "vol-1"}
+        for caller in (direct, through):
+            made = caller.generate_data_key_without_plaintext(
+                KeyId=key, NumberOfBytes=64, EncryptionContext=context)
+            caller.decrypt(CiphertextBlob=made["CiphertextBlob"], EncryptionContext=context)
+            caller.describe_key(KeyId=key)
+        request = {"KeyId": key, "GranteePrincipal": ec2, "Operations": ["Decrypt"],
+                   "Constraints": {"EncryptionContextSubset": context}}
+        with self.refused(DENIED, by=direct):
+            direct.create_grant(**request)
+        through.create_grant(**request)
+        with self.refused(DENIED, by=through):
+            through.encrypt(KeyId=key, Plaintext=b"x")

@@ -41,7 +41,8 @@ class Volume(KmsTest):
     def detach(self, process, export):
         export.close()
         process.send_signal(signal.SIGTERM)
-        self.assertEqual(process.wait(timeout=30), 0)
+        _out, err = process.communicate(timeout=30)
+        self.assertEqual(process.returncode, 0, err)
 
     def case_59_io_goes_on_and_reattaching_fails_while_the_key_is_unusable(self):
         key, name = self.key(), alias_name("volume")

@@ -4,7 +4,10 @@
 
 pub mod cli;
 pub mod counting;
+pub mod daemon;
 pub mod history;
+pub mod kms_client;
+pub mod kms_proxy;
 pub mod leak;
 pub mod nbd_client;
 pub mod tools;

@@ -1,9 +1,11 @@
 //! One connection: its requests in order, until its peer, a time limit or the server's end closes it.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -37,6 +39,7 @@ pub(crate) async fn serve<S>(
         async move {
             let answer = endpoint.answer(request, peer).await;
             drop(busy);
+            look_again().await;
             Ok::<_, Infallible>(answer)
         }
     });
@@ -63,4 +66,14 @@ pub(crate) async fn serve<S>(
 async fn stop(stopping: &mut watch::Receiver<bool>) {
     // An error means that the server is gone.
     let _stopping = stopping.wait_for(|stopping| *stopping).await.is_ok();
+}
+
+/// Has the connection polled once more after this. It was last polled while a request ran, when reading
+/// has no time limit; nothing else would make it look at the one that begins now.
+async fn look_again() {
+    poll_fn(|cx| {
+        cx.waker().wake_by_ref();
+        Poll::Ready(())
+    })
+    .await;
 }

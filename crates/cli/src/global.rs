@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::builder::FalseyValueParser;
-use sealvol::kms::{Kms, KmsSettings, RootKeySource};
+use sealvol::kms::{Kms, KmsParts, KmsSettings, RootKeySource};
 use sealvol::{Caller, DeviceError, KeyService, KmsErrorKind, SystemClock, SystemEntropy};
 use zeroize::Zeroizing;
 
+use crate::audit::Audit;
 use crate::exit::{self, Fail};
 use crate::signals;
 
@@ -20,7 +21,7 @@ pub(crate) const DEFAULT_KEY: &str = "alias/sealvol";
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Where the embedded KMS (in DIR/kms) and other state live
+    /// Where the embedded KMS (in DIR/kms), the record of calls to it (DIR/audit) and other state live
     #[arg(long, global = true, env = "SEALVOL_DATA", hide_env = true)]
     #[arg(value_name = "DIR", default_value = "./sealvol-data")]
     pub(crate) data: PathBuf,
@@ -142,9 +143,14 @@ impl Global {
         }
         let root_key = self.root_key()?;
         let (clock, entropy) = (Arc::new(SystemClock::new()), Arc::new(SystemEntropy));
-        let kms = Kms::open_dir(&dir, &root_key, KmsSettings::default(), clock, entropy)
-            .map_err(DeviceError::from)
-            .with_context(|| format!("cannot open the KMS in {}", dir.display()))?;
+        let audit = Audit::new(self.data.join("audit"));
+        let parts = KmsParts { audit: Some(Arc::clone(&audit) as _), ..KmsParts::default() };
+        let of_kms = Arc::clone(&clock) as _;
+        let kms =
+            Kms::open_dir_with(&dir, &root_key, KmsSettings::default(), of_kms, entropy, parts)
+                .map_err(DeviceError::from)
+                .with_context(|| format!("cannot open the KMS in {}", dir.display()))?;
+        audit.open(clock)?;
         let caller = kms.root_caller();
         let service = kms.handle(caller.clone());
         Ok(Keys { service, embedded: Some(Embedded { kms, caller }) })
@@ -216,7 +222,7 @@ fn is_absent(dir: &Path) -> bool {
 }
 
 /// The file's text without one line end.
-fn read_passphrase(file: &Path) -> anyhow::Result<Zeroizing<String>> {
+pub(crate) fn read_passphrase(file: &Path) -> anyhow::Result<Zeroizing<String>> {
     let text = std::fs::read_to_string(file).map(Zeroizing::new).map_err(|e| {
         let code = match e.kind() {
             std::io::ErrorKind::NotFound => exit::NOT_FOUND,

@@ -1,171 +1,157 @@
-//! `sealvol key`: the keys of the embedded KMS.
+//! `sealvol key`: the keys of the embedded KMS, with the operations that its endpoint has.
+//!
+//! Without `--as` the account root acts. `--json` prints AWS's answers; `create`, `list`, `enable`
+//! and `disable` had a form of their own before, and keep it.
 
-use anyhow::Context as _;
-use sealvol::{KeyMetadata, KeyState};
-use serde::Serialize;
+mod advice;
+mod alias;
+mod bytes;
+mod crypto;
+mod data_key;
+mod deletion;
+mod desk;
+mod grant;
+mod manage;
+mod policy;
+mod root;
+mod rotation;
+mod tags;
 
-use crate::exit::{self, Fail};
-use crate::global::{Embedded, Global, IfMissing};
-use crate::{output, signals};
+use sealvol::{KeyState, KmsError, KmsErrorKind};
+
+use self::desk::{Acting, Desk};
+use crate::global::{Global, IfMissing};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct KeyArgs {
+    #[command(flatten)]
+    acting: Acting,
+    #[command(subcommand)]
+    command: KeyCommand,
+}
+
+/// The key of a verb.
+#[derive(Debug, clap::Args)]
+struct Which {
+    /// Id, ARN or alias of the key
+    #[arg(value_name = "KEY")]
+    which: String,
+}
 
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum KeyCommand {
+enum KeyCommand {
     /// Make a key.
-    #[command(after_help = "Examples:
-  sealvol key create --alias alias/backups
-  sealvol --key alias/backups volume create backup.vol --size 100GiB")]
-    Create {
-        /// A name for it, such as alias/backups
-        #[arg(long, env = "SEALVOL_ALIAS", hide_env = true, value_name = "ALIAS")]
-        alias: Option<String>,
-        /// What it is for
-        #[arg(long, env = "SEALVOL_DESCRIPTION", hide_env = true, value_name = "TEXT")]
-        #[arg(default_value = "")]
-        description: String,
-    },
+    #[command(after_help = manage::CREATE_EXAMPLES)]
+    Create(manage::CreateArgs),
     /// List the keys and their aliases.
     #[command(after_help = "Example:\n  sealvol key list --json")]
     List,
+    /// Show what a key is and which state it is in.
+    #[command(after_help = "Example:\n  sealvol key describe alias/sealvol")]
+    Describe(manage::DescribeArgs),
     /// Make a key unusable: its volumes can no longer be opened; open ones go on, and no data is
     /// lost.
     #[command(after_help = "Example:\n  sealvol key disable alias/sealvol")]
-    Disable {
-        /// Id, ARN or alias of the key
-        #[arg(value_name = "KEY")]
-        which: String,
-    },
+    Disable(Which),
     /// Make a disabled key usable again.
     #[command(after_help = "Example:\n  sealvol key enable alias/sealvol")]
-    Enable {
-        /// Id, ARN or alias of the key
-        #[arg(value_name = "KEY")]
-        which: String,
-    },
+    Enable(Which),
+    /// Let a key be deleted when a waiting time is over; until then it is unusable.
+    #[command(after_help = "Example:\n  sealvol key schedule-deletion alias/old --days 7")]
+    ScheduleDeletion(deletion::ScheduleArgs),
+    /// Keep a key that is to be deleted. It is disabled then.
+    #[command(after_help = "Example:\n  sealvol key cancel-deletion KEY_ID")]
+    CancelDeletion(Which),
+    /// Say what a key is for.
+    #[command(after_help = "Example:\n  sealvol key description alias/backups 'nightly backups'")]
+    Description(manage::DescriptionArgs),
+    /// Names of keys.
+    #[command(subcommand)]
+    Alias(alias::AliasCommand),
+    /// Key policies: who may use and manage a key.
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
+    /// Add tags to a key, or give them new values.
+    #[command(after_help = "Example:\n  sealvol key tag alias/backups team=storage stage=prod")]
+    Tag(tags::TagArgs),
+    /// Take tags off a key; those that are not there are ignored.
+    #[command(after_help = "Example:\n  sealvol key untag alias/backups stage")]
+    Untag(tags::UntagArgs),
+    /// List the tags of a key.
+    #[command(after_help = "Example:\n  sealvol key tags alias/backups")]
+    Tags(Which),
+    /// New material for a key, by itself after each period.
+    #[command(subcommand)]
+    Rotation(rotation::RotationCommand),
+    /// Give a key new material now. What the old one sealed still opens.
+    #[command(after_help = "Example:\n  sealvol key rotate alias/sealvol")]
+    Rotate(Which),
+    /// Grants: a key's use by another principal, within limits.
+    #[command(subcommand)]
+    Grant(grant::GrantCommand),
+    /// Encrypt 1 to 4096 bytes.
+    #[command(after_help = crypto::ENCRYPT_EXAMPLES)]
+    Encrypt(crypto::EncryptArgs),
+    /// Decrypt what a key of this KMS encrypted.
+    #[command(after_help = crypto::DECRYPT_EXAMPLES)]
+    Decrypt(crypto::DecryptArgs),
+    /// Encrypt under another key or context, without the plaintext leaving the KMS.
+    #[command(after_help = crypto::RE_ENCRYPT_EXAMPLES)]
+    ReEncrypt(crypto::ReEncryptArgs),
+    /// Make a data key, in plaintext and encrypted.
+    #[command(after_help = data_key::EXAMPLES)]
+    GenerateDataKey(data_key::DataKeyArgs),
+    /// Make random bytes.
+    #[command(after_help = "Example:\n  sealvol key random 32 --out seed.bin")]
+    Random(data_key::RandomArgs),
+    /// Seal the KMS anew: under a fresh key file, or under a passphrase.
+    #[command(after_help = root::EXAMPLES)]
+    RotateRoot(root::RotateRootArgs),
 }
 
-/// A key for people and programs.
-#[derive(Serialize)]
-struct KeyView {
-    key_id: String,
-    arn: String,
-    state: &'static str,
-    description: String,
-    created_unix_ms: u64,
-    aliases: Vec<String>,
-}
-
-impl KeyView {
-    fn new(key: KeyMetadata, aliases: Vec<String>) -> Self {
-        Self {
-            key_id: key.key_id,
-            arn: key.arn,
-            state: key.state.as_str(),
-            description: key.description,
-            created_unix_ms: key.created_unix_ms,
-            aliases,
-        }
+pub(crate) fn run(args: &KeyArgs, global: &Global) -> anyhow::Result<()> {
+    let if_missing = match &args.command {
+        KeyCommand::Create(_) => IfMissing::Make,
+        _ => IfMissing::Fail,
+    };
+    let desk = Desk::open(global, &args.acting, if_missing)?;
+    match run_at(&desk, &args.command) {
+        Err(error) if is_good_dry_run(&error) => desk.dry_run(),
+        outcome => outcome,
     }
-
-    fn print(&self) -> String {
-        let mut text = format!("{}  {:<15}", self.key_id, self.state);
-        if !self.aliases.is_empty() {
-            text.push_str("  ");
-            text.push_str(&self.aliases.join(", "));
-        }
-        if !self.description.is_empty() {
-            text.push_str(&format!("  \"{}\"", self.description));
-        }
-        text.push('\n');
-        text
-    }
 }
 
-pub(crate) fn run(command: &KeyCommand, global: &Global) -> anyhow::Result<()> {
+fn run_at(desk: &Desk, command: &KeyCommand) -> anyhow::Result<()> {
     match command {
-        KeyCommand::Create { alias, description } => create(global, alias.as_deref(), description),
-        KeyCommand::List => list(global),
-        KeyCommand::Disable { which } => set_state(global, which, KeyState::Disabled),
-        KeyCommand::Enable { which } => set_state(global, which, KeyState::Enabled),
+        KeyCommand::Create(args) => manage::create(desk, args),
+        KeyCommand::List => manage::list(desk),
+        KeyCommand::Describe(args) => manage::describe(desk, args),
+        KeyCommand::Disable(Which { which }) => manage::set_state(desk, which, KeyState::Disabled),
+        KeyCommand::Enable(Which { which }) => manage::set_state(desk, which, KeyState::Enabled),
+        KeyCommand::ScheduleDeletion(args) => deletion::schedule(desk, args),
+        KeyCommand::CancelDeletion(Which { which }) => deletion::cancel(desk, which),
+        KeyCommand::Description(args) => manage::set_description(desk, args),
+        KeyCommand::Alias(command) => alias::run(desk, command),
+        KeyCommand::Policy(command) => policy::run(desk, command),
+        KeyCommand::Tag(args) => tags::tag(desk, args),
+        KeyCommand::Untag(args) => tags::untag(desk, args),
+        KeyCommand::Tags(Which { which }) => tags::list(desk, which),
+        KeyCommand::Rotation(command) => rotation::run(desk, command),
+        KeyCommand::Rotate(Which { which }) => rotation::rotate(desk, which),
+        KeyCommand::Grant(command) => grant::run(desk, command),
+        KeyCommand::Encrypt(args) => crypto::encrypt(desk, args),
+        KeyCommand::Decrypt(args) => crypto::decrypt(desk, args),
+        KeyCommand::ReEncrypt(args) => crypto::re_encrypt(desk, args),
+        KeyCommand::GenerateDataKey(args) => data_key::generate(desk, args),
+        KeyCommand::Random(args) => data_key::random(desk, args),
+        KeyCommand::RotateRoot(args) => root::rotate(desk, args),
     }
 }
 
-fn create(global: &Global, alias: Option<&str>, description: &str) -> anyhow::Result<()> {
-    let keys = global.keys(IfMissing::Make)?;
-    let Embedded { kms, caller } = keys.embedded("`sealvol key create`")?;
-    let key = match alias {
-        None => kms.create_key(caller, description).context("cannot make the key")?,
-        Some(alias) => {
-            let known = kms.list_aliases(caller, None).context("cannot list the aliases")?;
-            if known.iter().any(|known| known.name == alias) {
-                return Err(Fail::error(
-                    exit::CONFLICT,
-                    format!(
-                        "the alias {alias} names a key already; choose another, or use that key \
-                         (`sealvol key list`)"
-                    ),
-                ));
-            }
-            // Both in one step, so that a refused alias leaves no nameless key.
-            kms.ensure_key(caller, alias, description).with_context(|| {
-                format!("cannot make the key {alias}; an alias is alias/ and letters, digits, /_-")
-            })?
-        }
-    };
-    let view = KeyView::new(key, alias.map(str::to_owned).into_iter().collect());
-    if global.json {
-        return output::json(&view);
-    }
-    output::text(&format!("created {}\n", view.arn))
-}
-
-fn list(global: &Global) -> anyhow::Result<()> {
-    let keys = global.keys(IfMissing::Fail)?;
-    let Embedded { kms, caller } = keys.embedded("`sealvol key list`")?;
-    let aliases = kms.list_aliases(caller, None).context("cannot list the aliases")?;
-    let keys = kms.list_keys(caller).context("cannot list the keys")?;
-    let views: Vec<KeyView> = keys
-        .into_iter()
-        .map(|key| {
-            let own = aliases.iter().filter(|alias| alias.target_key_arn == key.arn);
-            let own = own.map(|alias| alias.name.clone()).collect();
-            KeyView::new(key, own)
-        })
-        .collect();
-    if global.json {
-        return output::json(&views);
-    }
-    if views.is_empty() {
-        return output::text("no keys yet; `sealvol key create` makes one\n");
-    }
-    output::text(&views.iter().map(KeyView::print).collect::<String>())
-}
-
-fn set_state(global: &Global, which: &str, state: KeyState) -> anyhow::Result<()> {
-    let keys = global.keys(IfMissing::Fail)?;
-    let verb = if state == KeyState::Disabled { "disable" } else { "enable" };
-    let Embedded { kms, caller } = keys.embedded(&format!("`sealvol key {verb}`"))?;
-    let failed = || {
-        format!(
-            "cannot {verb} the key {which}; `sealvol key list` shows the keys and their aliases"
-        )
-    };
-    let key =
-        signals::runtime()?.block_on(keys.service.describe_key(which)).with_context(failed)?;
-    match state {
-        KeyState::Disabled => kms.disable_key(caller, &key.arn),
-        _ => kms.enable_key(caller, &key.arn),
-    }
-    .with_context(failed)?;
-    let view = KeyView { state: state.as_str(), ..KeyView::new(key, Vec::new()) };
-    if global.json {
-        return output::json(&view);
-    }
-    let mut text = format!("{verb}d {}\n", view.arn);
-    if state == KeyState::Disabled {
-        text.push_str(
-            "volumes under it can no longer be opened, open ones go on, and no data is lost; \
-             `sealvol key enable` undoes it\n",
-        );
-    }
-    output::text(&text)
+/// A dry run never succeeds: this error is its good outcome.
+fn is_good_dry_run(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<KmsError>())
+        .any(|error| error.kind() == KmsErrorKind::DryRun)
 }

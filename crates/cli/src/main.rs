@@ -3,11 +3,13 @@
 
 #![forbid(unsafe_code)]
 
+mod audit;
 mod bench;
 mod exit;
 mod global;
 mod key;
 mod output;
+mod pairs;
 mod progress;
 mod signals;
 mod up;
@@ -58,9 +60,8 @@ enum Command {
     /// Create, serve, copy and check volumes.
     #[command(subcommand)]
     Volume(volume::VolumeCommand),
-    /// Manage the keys of the embedded KMS.
-    #[command(subcommand)]
-    Key(key::KeyCommand),
+    /// Manage and use the keys of the embedded KMS.
+    Key(key::KeyArgs),
     /// Measure a sealed volume beside a plain one.
     Bench(bench::BenchArgs),
     /// Print a completion script for a shell.
@@ -77,7 +78,7 @@ fn main() -> ExitCode {
     let outcome = match &cli.command {
         Command::Up(args) => up::run(args, &cli.global),
         Command::Volume(command) => volume::run(command, &cli.global),
-        Command::Key(command) => key::run(command, &cli.global),
+        Command::Key(args) => key::run(args, &cli.global),
         Command::Bench(args) => bench::run(args, &cli.global),
         Command::Completions { shell } => completions(*shell),
     };

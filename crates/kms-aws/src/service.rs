@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use aws_sdk_kms::operation::RequestId as _;
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::{
     GrantConstraints, GrantOperation as SdkGrantOperation, KeyMetadata as SdkKeyMetadata,
@@ -285,7 +286,15 @@ impl KeyService for AwsKms {
             .inner
             .call(Operation::RetireGrant, traits, || {
                 let send = call.clone().send();
-                async { send.await.map(drop).map_err(Failure::from_sdk) }
+                async {
+                    let told = send.await.map_err(Failure::from_sdk)?;
+                    // The body of success is empty and the SDK looks at none: without the id that
+                    // every AWS service gives, somebody else on the way has answered.
+                    match told.request_id() {
+                        Some(_) => Ok(()),
+                        None => Err(Failure::lacking("request id")),
+                    }
+                }
             })
             .await;
         match result {

@@ -14,6 +14,7 @@ use sealvol_core::{Clock, Entropy, UnixMillis};
 use sealvol_envelope::{Caller, KeyService, KmsError};
 
 use crate::audit::{AuditSink, service_event};
+use crate::authorize;
 use crate::counters::{CounterSnapshot, Counters};
 use crate::fault;
 use crate::rates::Rates;
@@ -202,6 +203,12 @@ impl Kms {
     #[must_use]
     pub fn root_caller(&self) -> Caller {
         Caller { principal: self.settings.root_principal(), via_service: None }
+    }
+
+    /// The policy of a key whose maker gives none: it delegates to the account's identity policies.
+    #[must_use]
+    pub fn default_key_policy(&self) -> String {
+        authorize::default_policy(&self.settings.account)
     }
 
     /// What it was opened with.

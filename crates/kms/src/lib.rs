@@ -27,6 +27,7 @@ mod facts;
 mod fault;
 mod ids;
 mod kms;
+mod lapse;
 pub mod model;
 mod operation;
 mod ops;

@@ -11,5 +11,3 @@ mod retire;
 mod rotation;
 mod status;
 mod tags;
-
-pub(crate) use keys::NewKey;

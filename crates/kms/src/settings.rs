@@ -17,8 +17,10 @@ pub struct KmsSettings {
     /// Principals that may do everything, besides the account root.
     pub admins: Vec<String>,
     /// How long a new grant needs a token to be used. AWS: seconds, less than five minutes.
+    #[serde(with = "crate::lapse")]
     pub grant_propagation_delay: Duration,
     /// How long a rotation on demand is in progress: the old material makes ciphertexts until then.
+    #[serde(with = "crate::lapse")]
     pub rotation_delay: Duration,
     /// Rotations on demand of one key.
     pub on_demand_rotations_max: usize,

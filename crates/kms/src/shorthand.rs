@@ -6,15 +6,11 @@ use std::sync::Arc;
 use sealvol_core::UnixMillis;
 use sealvol_envelope::{Caller, KeyMetadata, KmsError};
 
-use crate::kms::{Kms, Planned};
+use crate::kms::Kms;
 use crate::model::{
     AliasListEntry, AliasRequest, CreateKeyRequest, DescribeKeyRequest, GrantListEntry, KeyRequest,
     ListAliasesRequest, ListGrantsRequest, ListKeysRequest, RevokeGrantRequest,
 };
-use crate::operation::{Action, Operation};
-use crate::ops::NewKey;
-use crate::session::Ask;
-use crate::state::{AliasRecord, Change};
 use crate::validate;
 
 /// An alias, as listed.
@@ -71,41 +67,15 @@ impl Kms {
         if known()? {
             return describe();
         }
-        let mut checks = validate::Checks::default();
-        checks.description(description);
-        checks.finish()?;
         let request = CreateKeyRequest {
             description: Some(description.to_owned()),
             ..CreateKeyRequest::default()
         };
-        let parameters = || crate::audit::parameters::create_key(&request);
-        let made = session.call(Operation::CreateKey, parameters, |trail| {
-            self.read(|state| {
-                session.permit_in_account(state, &Ask::to(Action::CreateKey), "*")?;
-                let arn = self.settings.alias_arn(&account, alias);
-                session.permit_in_account(state, &Ask::to(Action::CreateAlias), &arn)
-            })?;
-            let record = self.new_key(NewKey::plain(&account, description))?;
-            let answer: KeyMetadata = session.describe(&record).into();
-            trail.used(record.id, &answer.arn, self.settings.shown_account(&account));
-            self.change(|state| {
-                if state.alias(&account, alias).is_some() {
-                    return Ok(Planned { change: None, answer: None });
-                }
-                self.room_for_a_key(state, &account)?;
-                let alias = AliasRecord {
-                    account: account.clone(),
-                    name: alias.to_owned(),
-                    target: record.id,
-                    created: record.created,
-                    updated: record.created,
-                };
-                let change = Change::KeyCreatedWithAlias(record, alias);
-                Ok(Planned { change: Some(change), answer: Some(answer) })
-            })
-        })?;
-        // Somebody else was first.
-        made.map_or_else(describe, Ok)
+        match session.create_key_with_alias(&request, alias) {
+            // Somebody else was first.
+            Err(error) if error.code() == "AlreadyExistsException" => describe(),
+            made => made.map(|answer| answer.key_metadata.into()),
+        }
     }
 
     /// Gives a key an alias. `key_id` is a key id or key ARN.

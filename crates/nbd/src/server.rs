@@ -82,8 +82,7 @@ impl ServerBuilder {
             clock,
             budget,
             stopping: AtomicBool::new(false),
-            connections: Mutex::default(),
-            closed: Condvar::new(),
+            table: Arc::default(),
             tally: Tally::default(),
         };
         Ok(Server { shared: Arc::new(shared), stop: Arc::new(stop), listeners: Mutex::default() })
@@ -209,7 +208,6 @@ struct Tally {
     accepted: AtomicU64,
     refused: AtomicU64,
     failed_handshakes: AtomicU64,
-    closed: Counters,
 }
 
 /// What all threads of a server share.
@@ -220,10 +218,20 @@ struct Shared {
     budget: Arc<Budget>,
     pool: Pool,
     stopping: AtomicBool,
+    table: Arc<Table>,
+    tally: Tally,
+}
+
+/// The open connections. Apart from what else is shared, so that a connection's thread can let go of
+/// that, and with it of the devices, before it leaves the table: whoever waits for an empty table may
+/// then close the devices.
+#[derive(Default)]
+struct Table {
     connections: Mutex<HashMap<u64, Arc<Link>>>,
     /// Signalled when a connection leaves `connections`.
     closed: Condvar,
-    tally: Tally,
+    /// Of connections that have left.
+    counters: Counters,
 }
 
 impl Shared {
@@ -240,7 +248,7 @@ impl Shared {
         let id = self.tally.accepted.fetch_add(1, Ordering::Relaxed);
         let link = Arc::new(Link::new(id, socket));
         {
-            let mut connections = self.connections.lock();
+            let mut connections = self.table.connections.lock();
             if connections.len() >= self.settings.max_connections {
                 self.tally.refused.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(connection = id, "too many NBD connections: closing this one");
@@ -248,10 +256,14 @@ impl Shared {
             }
             connections.insert(id, Arc::clone(&link));
         }
-        let guard = Registered { shared: Arc::clone(self), link };
-        let spawned = std::thread::Builder::new()
-            .name("nbd-conn".into())
-            .spawn(move || connection::serve(&guard.shared, &guard.link));
+        let guard = Registered { table: Arc::clone(&self.table), link };
+        let shared = Arc::clone(self);
+        let spawned = std::thread::Builder::new().name("nbd-conn".into()).spawn(move || {
+            // Declared first, so that it is dropped last, also when the thread panics.
+            let guard = guard;
+            let shared = shared;
+            connection::serve(&shared, &guard.link);
+        });
         if let Err(error) = spawned {
             tracing::warn!(connection = id, %error, "no thread for an NBD connection");
         }
@@ -264,7 +276,7 @@ impl Shared {
         // What has arrived is answered in the first round; whoever does not take the answers, or
         // does not get to them, is cut off in the second.
         let rounds: [&dyn Fn(&Link); 2] = [&end_receiving, &end_both];
-        let mut connections = self.connections.lock();
+        let mut connections = self.table.connections.lock();
         for end in rounds {
             for link in connections.values() {
                 end(link);
@@ -275,7 +287,7 @@ impl Shared {
                 if left.is_zero() {
                     break;
                 }
-                self.closed.wait_for(&mut connections, left);
+                self.table.closed.wait_for(&mut connections, left);
             }
         }
         connections.len()
@@ -289,9 +301,9 @@ impl Shared {
             ..ServerStats::default()
         };
         // Under the lock, so that a connection that closes is counted exactly once.
-        let connections = self.connections.lock();
+        let connections = self.table.connections.lock();
         stats.connections_open = connections.len();
-        self.tally.closed.add_to(&mut stats.commands);
+        self.table.counters.add_to(&mut stats.commands);
         for link in connections.values() {
             link.counters.add_to(&mut stats.commands);
         }
@@ -310,7 +322,7 @@ const LEAST_GRACE: Duration = Duration::from_millis(500);
 
 /// Takes a connection out of the table whichever way its thread ends.
 struct Registered {
-    shared: Arc<Shared>,
+    table: Arc<Table>,
     link: Arc<Link>,
 }
 
@@ -319,9 +331,9 @@ impl Drop for Registered {
         self.link.socket.close_both();
         // In case the thread panicked in a device: workers may hold requests of this connection.
         self.link.abandon();
-        let mut connections = self.shared.connections.lock();
-        self.shared.tally.closed.absorb(&self.link.counters);
+        let mut connections = self.table.connections.lock();
+        self.table.counters.absorb(&self.link.counters);
         connections.remove(&self.link.id);
-        self.shared.closed.notify_all();
+        self.table.closed.notify_all();
     }
 }

@@ -454,3 +454,20 @@ fn shutdown_reports_a_device_that_never_returns() {
     device.flush_gate.open();
     harness.server.shutdown(Duration::from_secs(20)).unwrap();
 }
+
+/// Whoever has shut the server down may close the devices: no thread of a connection that ended
+/// holds one any more.
+#[test]
+fn after_shutdown_nobody_holds_a_device() {
+    for round in 0..200 {
+        let Harness { dir, server, device } = Harness::new(LEN);
+        let clients: Vec<_> = (0..3)
+            .map(|_| std::os::unix::net::UnixStream::connect(dir.path().join("nbd.sock")).unwrap())
+            .collect();
+        eventually("accepted", || server.stats().connections_accepted == 3);
+        drop(clients);
+        server.shutdown(Duration::from_secs(5)).unwrap();
+        drop(server);
+        assert_eq!(Arc::strong_count(&device), 1, "round {round}");
+    }
+}

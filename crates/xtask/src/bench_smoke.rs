@@ -6,18 +6,26 @@ use anyhow::Result;
 
 use crate::{root, shell, tools};
 
+/// What the tests are built with, so that nothing is compiled for this alone: what a bench says here is
+/// not looked at.
+const PROFILE: &[&str] = &["--profile", "test"];
 /// Longest time for one target.
 const SECONDS_MAX: &str = "300";
 
 pub(crate) fn run() -> Result<()> {
     // One of the targets compares with other servers.
     tools::ensure()?;
-    shell::run(&mut shell::cargo(&["bench", "-p", "sealvol-benches", "--no-run"]))?;
+    let mut build = vec!["bench"];
+    build.extend_from_slice(PROFILE);
+    build.extend_from_slice(&["-p", "sealvol-benches", "--no-run"]);
+    shell::run(&mut shell::cargo(&build))?;
     let manifest = fs::read_to_string(root().join("benches/Cargo.toml"))?;
     let targets = bench_targets(&manifest);
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     for target in &targets {
         let bench = ["bench", "--quiet", "-p", "sealvol-benches", "--bench", target];
+        let (verb, rest) = bench.split_at(1);
+        let bench = [verb, PROFILE, rest].concat();
         let limit = ["--kill-after=10", SECONDS_MAX, &cargo];
         let mut command = shell::command("timeout", &[&limit[..], &bench].concat());
         let (time, outcome) = shell::timed(|| shell::run(command.env("SEALVOL_BENCH_QUICK", "1")));

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::{root, shell};
 
 /// How long each target runs unless the caller says otherwise.
-pub(crate) const SECONDS_DEFAULT: u64 = 10;
+pub(crate) const SECONDS_DEFAULT: u64 = 6;
 /// The cargo-fuzz that CI installs where there is none.
 const CARGO_FUZZ_VERSION: &str = "0.13.2";
 

@@ -13,6 +13,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("nbdkit", &["nbdkit"]),
     ("fio", &["fio"]),
     ("e2fsprogs", &["mke2fs", "e2fsck"]),
+    ("python3-venv", &["python3"]),
 ];
 
 /// Where programs of administrators are, which a user's PATH may lack.

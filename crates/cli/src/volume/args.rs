@@ -1,11 +1,9 @@
 //! Options that several verbs share.
 
 use clap::builder::FalseyValueParser;
-use sealvol::{
-    Backend, ByteLen, EncryptionContext, OpenOptions, Provisioning, Settings, VolumeId, VolumeSpec,
-};
+use sealvol::{Backend, ByteLen, OpenOptions, Provisioning, Settings, VolumeId, VolumeSpec};
 
-use crate::exit::{self, Fail};
+use crate::pairs::{context, parse_pair};
 
 /// How a volume is opened.
 #[derive(Debug, clap::Args)]
@@ -90,18 +88,6 @@ impl SpecArgs {
     }
 }
 
-fn context(pairs: &[(String, String)]) -> anyhow::Result<EncryptionContext> {
-    EncryptionContext::from_pairs(pairs.iter().cloned())
-        .map_err(|e| Fail::error(exit::USAGE, format!("{e}; give each name once")))
-}
-
-fn parse_pair(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("write NAME=VALUE, such as department=payroll".into()),
-    }
-}
-
 fn parse_id(text: &str) -> Result<VolumeId, String> {
     let wrong =
         || "a volume id has 32 hexadecimal digits; `sealvol volume info` shows it".to_owned();
@@ -117,12 +103,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_and_pairs_parse() {
+    fn ids_parse() {
         let id = VolumeId([0xab; 16]);
         assert_eq!(parse_id(&id.to_string()), Ok(id));
         assert!(parse_id("vol-12").is_err());
         assert!(parse_id(&"+".repeat(32)).is_err());
-        assert_eq!(parse_pair("a=b=c"), Ok(("a".into(), "b=c".into())));
-        assert!(parse_pair("=b").is_err() && parse_pair("a").is_err());
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::support::Place;
 
-const LEAVES: [&str; 12] = [
+const LEAVES: &[&str] = &[
+    "up",
     "volume create",
     "volume info",
     "volume serve",
@@ -13,6 +14,37 @@ const LEAVES: [&str; 12] = [
     "key list",
     "key disable",
     "key enable",
+    "key describe",
+    "key schedule-deletion",
+    "key cancel-deletion",
+    "key description",
+    "key alias create",
+    "key alias update",
+    "key alias delete",
+    "key alias list",
+    "key policy get",
+    "key policy put",
+    "key policy list",
+    "key policy show",
+    "key tag",
+    "key untag",
+    "key tags",
+    "key rotation enable",
+    "key rotation disable",
+    "key rotation status",
+    "key rotation list",
+    "key rotate",
+    "key grant create",
+    "key grant list",
+    "key grant list-retirable",
+    "key grant retire",
+    "key grant revoke",
+    "key encrypt",
+    "key decrypt",
+    "key re-encrypt",
+    "key generate-data-key",
+    "key random",
+    "key rotate-root",
     "completions",
     "bench",
 ];
@@ -28,7 +60,7 @@ fn every_verb_has_help_with_an_example() {
             assert!(help.contains(option), "{verb} does not list {option}: {help}");
         }
     }
-    for group in ["", "volume", "key"] {
+    for group in ["", "volume", "key", "key alias", "key policy", "key rotation", "key grant"] {
         assert!(place.run(&format!("{group} --help")).ok().contains("Usage: sealvol"));
     }
 }

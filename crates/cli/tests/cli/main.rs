@@ -8,6 +8,8 @@ mod aws;
 mod bad_input;
 mod full_disk;
 mod help;
+mod key;
 mod serve;
 mod support;
+mod up;
 mod verbs;

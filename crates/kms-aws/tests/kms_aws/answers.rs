@@ -334,6 +334,18 @@ async fn an_unnamed_grant_is_never_made_twice() {
     }
 }
 
+/// The SDK reads no body of this operation, so that any 200 would do: a portal's page, say.
+#[tokio::test(start_paused = true)]
+async fn a_grant_is_retired_only_by_an_answer_of_kms() {
+    let request = || RetireGrantRequest::Token(tokens(&["t"]));
+    let script = Script::new([status(200, "<html>Sign in</html>"), ok("")]);
+    script.kms(settings()).retire_grant(request()).await.unwrap();
+    assert_eq!(script.seen().len(), 2);
+    let script = Script::new(vec![status(200, ""); 5]);
+    let error = script.kms(settings()).retire_grant(request()).await.unwrap_err();
+    assert_eq!((error.kind(), error.code()), (Kind::Internal, "InvalidResponse"));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_grant_that_an_unanswered_request_retired_is_retired() {
     let request = || RetireGrantRequest::Token(tokens(&["t"]));

@@ -38,16 +38,11 @@ impl Session {
                     let ask = Ask::to(Action::CreateAlias);
                     let key = self.target(state, request, operation, &ask, trail)?;
                     self.lasting(&key.record)?;
-                    let account = self.home();
-                    if state.alias(&account, name).is_some() {
-                        let arn = self.kms.settings.alias_arn(&account, name);
-                        let text = format!("An alias with the name {arn} already exists");
-                        return Err(fault::already_exists(text));
-                    }
+                    self.alias_is_free(state, name)?;
                     self.room_for_an_alias(state, key)?;
                     let now = self.now();
                     let alias = AliasRecord {
-                        account,
+                        account: self.home(),
                         name: name.to_owned(),
                         target: key.record.id,
                         created: now,
@@ -187,7 +182,22 @@ impl Session {
         Ok(named.key)
     }
 
-    fn permit_on_alias(&self, state: &State, name: &str, ask: &Ask<'_>) -> Result<(), KmsError> {
+    pub(super) fn alias_is_free(&self, state: &State, name: &str) -> Result<(), KmsError> {
+        let account = self.home();
+        if state.alias(&account, name).is_some() {
+            let arn = self.kms.settings.alias_arn(&account, name);
+            let text = format!("An alias with the name {arn} already exists");
+            return Err(fault::already_exists(text));
+        }
+        Ok(())
+    }
+
+    pub(super) fn permit_on_alias(
+        &self,
+        state: &State,
+        name: &str,
+        ask: &Ask<'_>,
+    ) -> Result<(), KmsError> {
         let arn = self.kms.settings.alias_arn(&self.home(), name);
         self.permit_in_account(state, ask, &arn)
     }

@@ -1,5 +1,6 @@
 //! Making, describing and listing keys.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use sealvol_envelope::{KeyState, KmsError};
@@ -11,53 +12,37 @@ use crate::fault;
 use crate::ids::{KeyId, MaterialId, random};
 use crate::kms::{Kms, Planned, no_randomness};
 use crate::model::{
-    CreateKeyRequest, DescribeKeyRequest, KeyDescription, KeyListEntry, KeyMetadataResponse,
-    KeySpec, KeyUsage, ListKeysRequest, ListKeysResponse, MultiRegionConfiguration, MultiRegionKey,
-    Nothing, Origin, Timestamp, UpdateKeyDescriptionRequest,
+    AliasRequest, CreateKeyRequest, DescribeKeyRequest, KeyDescription, KeyListEntry,
+    KeyMetadataResponse, KeySpec, KeyUsage, ListKeysRequest, ListKeysResponse,
+    MultiRegionConfiguration, MultiRegionKey, Nothing, Origin, Timestamp,
+    UpdateKeyDescriptionRequest,
 };
 use crate::operation::{Action, Operation};
 use crate::ops::tags;
 use crate::secret::Secret;
-use crate::session::{Ask, Session};
-use crate::state::{Change, Key, KeyRecord, KeyStatus, Material, State};
-use crate::validate::Checks;
+use crate::session::{Ask, Named, Session};
+use crate::state::{AliasRecord, Change, Key, KeyRecord, KeyStatus, Material, State};
+use crate::validate::{self, Checks};
 
 const PAGES: PageSize = PageSize { default: 100, max: 1000 };
 
 /// What a new key is to be.
 #[derive(Debug, Clone)]
-pub(crate) struct NewKey {
-    pub(crate) account: String,
-    pub(crate) description: String,
-    pub(crate) spec: KeySpec,
-    pub(crate) usage: KeyUsage,
-    pub(crate) origin: Origin,
-    pub(crate) multi_region: bool,
-    pub(crate) service_managed: bool,
-    pub(crate) policy: Option<String>,
-    pub(crate) tags: BTreeMap<String, String>,
-}
-
-impl NewKey {
-    /// A symmetric key with the default policy.
-    pub(crate) fn plain(account: &str, description: &str) -> Self {
-        Self {
-            account: account.to_owned(),
-            description: description.to_owned(),
-            spec: KeySpec::SymmetricDefault,
-            usage: KeyUsage::EncryptDecrypt,
-            origin: Origin::AwsKms,
-            multi_region: false,
-            service_managed: false,
-            policy: None,
-            tags: BTreeMap::new(),
-        }
-    }
+struct NewKey {
+    account: String,
+    description: String,
+    spec: KeySpec,
+    usage: KeyUsage,
+    origin: Origin,
+    multi_region: bool,
+    service_managed: bool,
+    policy: Option<String>,
+    tags: BTreeMap<String, String>,
 }
 
 impl Kms {
     /// A record that is not stored yet.
-    pub(crate) fn new_key(&self, new: NewKey) -> Result<KeyRecord, KmsError> {
+    fn new_key(&self, new: NewKey) -> Result<KeyRecord, KmsError> {
         let created = self.clock.now();
         let id = random(&*self.entropy).map_err(no_randomness)?;
         let own_material = new.origin == Origin::AwsKms;
@@ -121,6 +106,44 @@ impl Session {
     /// `TagException`, `LimitExceededException`, `UnsupportedOperationException`,
     /// `KMSInternalException`.
     pub fn create_key(&self, request: &CreateKeyRequest) -> Result<KeyMetadataResponse, KmsError> {
+        self.make_key(request, None)
+    }
+
+    /// `CreateKey` and `CreateAlias` as one change: a refused alias leaves no nameless key behind,
+    /// and no crash does. Permissions, counts and records are those of the two calls.
+    ///
+    /// # Errors
+    /// As [`create_key`](Self::create_key) and [`create_alias`](Self::create_alias).
+    pub fn create_key_with_alias(
+        &self,
+        request: &CreateKeyRequest,
+        alias: &str,
+    ) -> Result<KeyMetadataResponse, KmsError> {
+        let made = OnceCell::new();
+        self.call(
+            Operation::CreateAlias,
+            || {
+                let target_key_id = made.get().cloned().unwrap_or_default();
+                parameters::alias(&AliasRequest { alias_name: alias.to_owned(), target_key_id })
+            },
+            |trail| {
+                validate::alias_name(alias)?;
+                let answer = self.make_key(request, Some(alias))?;
+                let KeyDescription { key_id, arn, aws_account_id, .. } = &answer.key_metadata;
+                if let Some(id) = KeyId::parse(key_id) {
+                    trail.used(id, arn, aws_account_id);
+                }
+                made.get_or_init(|| arn.clone());
+                Ok(answer)
+            },
+        )
+    }
+
+    fn make_key(
+        &self,
+        request: &CreateKeyRequest,
+        alias: Option<&str>,
+    ) -> Result<KeyMetadataResponse, KmsError> {
         self.call(
             Operation::CreateKey,
             || parameters::create_key(request),
@@ -156,6 +179,7 @@ impl Session {
                     self.check_policy(text, &record, bypass)?;
                     record.policy = Some(text.clone());
                 }
+                let alias = alias.map(|name| self.alias_of_new(&record, name)).transpose()?;
                 let description = self.describe(&record);
                 let answer = KeyMetadataResponse { key_metadata: description };
                 let account = record.account.clone();
@@ -165,11 +189,35 @@ impl Session {
                     .ok()
                     .map(|metadata| parameters::key_metadata(&metadata));
                 self.change(|state| {
+                    let change = match alias {
+                        None => Change::KeyCreated(record),
+                        Some(alias) => {
+                            self.alias_is_free(state, &alias.name)?;
+                            Change::KeyCreatedWithAlias(record, alias)
+                        }
+                    };
                     self.kms.room_for_a_key(state, &account)?;
-                    Ok(Planned { change: Some(Change::KeyCreated(record)), answer })
+                    Ok(Planned { change: Some(change), answer })
                 })
             },
         )
+    }
+
+    /// The alias that a key is made with, if its maker may give it.
+    fn alias_of_new(&self, record: &KeyRecord, name: &str) -> Result<AliasRecord, KmsError> {
+        let draft = Key::draft(record);
+        let ask = Ask::to(Action::CreateAlias);
+        self.read(|state| {
+            self.permit_on_alias(state, name, &ask)?;
+            self.permit(state, Named { key: &draft, alias: None }, &ask)
+        })?;
+        Ok(AliasRecord {
+            account: record.account.clone(),
+            name: name.to_owned(),
+            target: record.id,
+            created: record.created,
+            updated: record.created,
+        })
     }
 
     fn new_key_of(&self, request: &CreateKeyRequest) -> Result<NewKey, KmsError> {

@@ -1,9 +1,15 @@
 //! Keys and aliases as people manage them.
 
-use sealvol_envelope::{KeyState, KmsError, KmsErrorKind};
-use sealvol_kms::{KmsSettings, Operation};
+use std::sync::{Arc, Mutex};
 
-use crate::support::{caller, decrypt, generate, in_memory, root, settings, volume};
+use sealvol_envelope::{KeyState, KmsError, KmsErrorKind};
+use sealvol_kms::audit::{AuditEvent, AuditSink};
+use sealvol_kms::model::CreateKeyRequest;
+use sealvol_kms::{Kms, KmsParts, KmsSettings, Operation};
+
+use crate::support::{
+    TestClock, caller, decrypt, entropy, generate, in_memory, root, settings, volume,
+};
 
 #[track_caller]
 fn said<T: std::fmt::Debug>(result: Result<T, KmsError>) -> String {
@@ -116,8 +122,8 @@ fn impossible_settings_are_refused() {
         KmsSettings { account: "12".into(), ..settings() },
         KmsSettings { region: "us east".into(), ..settings() },
     ] {
-        let clock = crate::support::TestClock::at(0);
-        let error = sealvol_kms::Kms::in_memory(bad, clock, crate::support::entropy()).unwrap_err();
+        let clock = TestClock::at(0);
+        let error = Kms::in_memory(bad, clock, entropy()).unwrap_err();
         assert_eq!(error.kind(), sealvol_core::ErrorKind::Invalid);
     }
 }
@@ -139,4 +145,49 @@ async fn calls_and_errors_are_counted() {
     assert_eq!(after.calls[&Operation::Decrypt], 3);
     assert_eq!(after.calls[&Operation::GenerateDataKey], 1);
     assert_eq!(after.errors["InvalidCiphertextException"], 1);
+}
+
+#[derive(Default)]
+struct Heard(Mutex<Vec<AuditEvent>>);
+
+impl AuditSink for Heard {
+    fn record(&self, event: AuditEvent) {
+        self.0.lock().unwrap().push(event);
+    }
+}
+
+/// The alias of a key that was made with one was in neither the counts nor the records.
+#[test]
+fn a_key_and_its_alias_are_one_change_and_two_records() {
+    let heard = Arc::new(Heard::default());
+    let parts = KmsParts { audit: Some(Arc::clone(&heard) as _), ..KmsParts::default() };
+    let kms = Kms::in_memory_with(settings(), TestClock::at(1_000), entropy(), parts).unwrap();
+    let me = kms.root_caller();
+    let names = || -> Vec<_> {
+        let mut heard = heard.0.lock().unwrap();
+        heard.drain(..).map(|event| (event.event_name, event.error_code)).collect()
+    };
+    kms.ensure_key(&me, "alias/a", "").unwrap();
+    assert_eq!(names(), [("CreateKey", None), ("CreateAlias", None)]);
+    kms.ensure_key(&me, "alias/a", "").unwrap();
+    assert_eq!(names(), [("DescribeKey", None)]);
+
+    let session = kms.session_of(&me);
+    let request = CreateKeyRequest::default();
+    assert_eq!(
+        said(session.create_key_with_alias(&request, "alias/a")),
+        "AlreadyExistsException: An alias with the name \
+         arn:aws:kms:us-east-1:000000000000:alias/a already exists"
+    );
+    let code = Some("AlreadyExistsException");
+    assert_eq!(names(), [("CreateKey", code), ("CreateAlias", code)]);
+    assert!(session.create_key_with_alias(&request, "nonsense").is_err());
+    // A policy that does not let its maker give the key a name.
+    let policy = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":
+        {"AWS":"arn:aws:iam::000000000000:root"},"Action":"kms:PutKeyPolicy","Resource":"*"}]}"#;
+    let request = CreateKeyRequest { policy: Some(policy.into()), ..CreateKeyRequest::default() };
+    let denied = session.create_key_with_alias(&request, "alias/b").unwrap_err();
+    assert_eq!(denied.code(), "AccessDeniedException");
+    assert_eq!(kms.list_keys(&me).unwrap().len(), 1);
+    assert_eq!(kms.list_aliases(&me, None).unwrap().len(), 1);
 }
