@@ -47,10 +47,8 @@ fn session() -> Session {
     let root = Principal::parse("arn:aws:iam::000000000000:root").expect("a principal");
     let session = kms.session(Requester::new(Identity::new(root)));
     let made = session.create_key(&CreateKeyRequest::default()).expect("a key");
-    let alias = AliasRequest {
-        alias_name: ALIAS.to_owned(),
-        target_key_id: made.key_metadata.key_id,
-    };
+    let alias =
+        AliasRequest { alias_name: ALIAS.to_owned(), target_key_id: made.key_metadata.key_id };
     session.create_alias(&alias).expect("an alias");
     session
 }

@@ -323,7 +323,10 @@ fn endpoint(add: &mut Add<'_>) {
         (O::ListKeys, r#"{"Limit":1,"Marker":"x"}"#.to_owned()),
         (O::ListKeys, r#"{"Limit":1}"#.to_owned()),
         (O::ListAliases, "{}".to_owned()),
-        (O::ListRetirableGrants, r#"{"RetiringPrincipal":"fargate.us-east-1.amazonaws.com"}"#.to_owned()),
+        (
+            O::ListRetirableGrants,
+            r#"{"RetiringPrincipal":"fargate.us-east-1.amazonaws.com"}"#.to_owned(),
+        ),
         (O::CreateAlias, r#"{"AliasName":"alias/b","TargetKeyId":"alias/fuzz"}"#.to_owned()),
         (O::DeleteAlias, r#"{"AliasName":"alias/fuzz"}"#.to_owned()),
     ];

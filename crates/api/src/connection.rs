@@ -47,7 +47,6 @@ pub(crate) async fn serve<S>(
         .header_read_timeout(None)
         .max_buf_size(settings.header_bytes_max)
         .max_headers(HEADERS_MAX)
-        .pipeline_flush(true)
         .serve_connection(io, service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {

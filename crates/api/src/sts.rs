@@ -17,13 +17,13 @@ const VERSION: &str = "2011-06-15";
 /// Parameters of `AssumeRole` that would limit or mark the session and that are not understood:
 /// refused, because a session without them would be another one.
 const NOT_UNDERSTOOD: [&str; 7] = [
-    "PolicyArns.member.1.arn",
-    "ProvidedContexts.member.1.ProviderArn",
+    "PolicyArns",
+    "ProvidedContexts",
     "SerialNumber",
     "SourceIdentity",
-    "Tags.member.1.Key",
+    "Tags",
     "TokenCode",
-    "TransitiveTagKeys.member.1",
+    "TransitiveTagKeys",
 ];
 
 /// Answers an authenticated request.
@@ -78,8 +78,10 @@ fn get_caller_identity(call: &Call<'_>) -> Result<String, Fault> {
 
 fn assume_role(parts: &EndpointParts, call: &Call<'_>, params: &Params) -> Result<String, Fault> {
     let invalid = |text: String| Fault::new(Protocol::Query, "ValidationError").with_message(text);
-    if let Some(name) = NOT_UNDERSTOOD.iter().find(|name| params.get(name).is_some()) {
-        let name = name.split('.').next().unwrap_or(name);
+    // Of lists, any element: `Tags.member.1.Key`.
+    let base = |name: &str| name.split('.').next().unwrap_or(name).to_owned();
+    let mut given = params.iter().map(|(name, _)| base(name));
+    if let Some(name) = given.find(|name| NOT_UNDERSTOOD.contains(&name.as_str())) {
         return Err(invalid(format!("The parameter {name} is not supported.")));
     }
     let duration_seconds = match params.get("DurationSeconds") {

@@ -49,7 +49,7 @@ async fn a_role_is_assumed_by_whom_it_trusts() {
         (Key::alice(), "&DurationSeconds=soon", 400, "MalformedInput"),
         (Key::alice(), "&Policy=x", 400, "MalformedPolicyDocument"),
         (Key::alice(), "&PolicyArns.member.1.arn=x", 400, "ValidationError"),
-        (Key::alice(), "&Tags.member.1.Key=x", 400, "ValidationError"),
+        (Key::alice(), "&Tags.member.2.Key=x", 400, "ValidationError"),
     ] {
         let answer = world.sts(&key, &format!("{role}{more}")).await;
         assert_eq!((answer.status, answer.element("Code")), (status, code), "{more} {answer:?}");
