@@ -77,6 +77,8 @@ fn metadata(told: Option<SdkKeyMetadata>) -> Result<Result<KeyMetadata, KmsError
         SdkKeyState::PendingDeletion | SdkKeyState::PendingReplicaDeletion => {
             KeyState::PendingDeletion
         }
+        SdkKeyState::PendingImport => KeyState::PendingImport,
+        SdkKeyState::Unavailable => KeyState::Unavailable,
         other => {
             // What any use of the key would answer; the trait has no state for it.
             return Ok(Err(KmsError::new(

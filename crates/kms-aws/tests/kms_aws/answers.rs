@@ -235,15 +235,21 @@ async fn malformed_successes_are_asked_again_within_the_budget() {
 
 #[tokio::test(start_paused = true)]
 async fn keys_in_states_without_a_name_here_are_unusable() {
-    for (state, usable) in [("Updating", true), ("PendingImport", false), ("Whatever", false)] {
+    for (name, state) in [
+        ("Updating", Some(KeyState::Enabled)),
+        ("PendingImport", Some(KeyState::PendingImport)),
+        ("Unavailable", Some(KeyState::Unavailable)),
+        ("Creating", None),
+        ("Whatever", None),
+    ] {
         let body =
-            format!(r#"{{"KeyMetadata":{{"KeyId":"id","Arn":"arn:k","KeyState":"{state}"}}}}"#);
+            format!(r#"{{"KeyMetadata":{{"KeyId":"id","Arn":"arn:k","KeyState":"{name}"}}}}"#);
         let script = Script::new([ok(&body)]);
         let told = script.kms(settings()).describe_key("id").await;
         match told {
-            Ok(told) => assert!(usable && told.state == KeyState::Enabled, "{state}"),
+            Ok(told) => assert_eq!(Some(told.state), state, "{name}"),
             Err(error) => {
-                assert!(!usable, "{state}");
+                assert_eq!(state, None, "{name}");
                 assert_eq!(error.code(), "KMSInvalidStateException");
             }
         }
