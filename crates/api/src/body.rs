@@ -3,9 +3,8 @@
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::Body;
+use sealvol_sys::WipedBuffer;
 use zeroize::Zeroizing;
-
-use crate::secret::SecretBuffer;
 
 /// Allocated at once; a client that announces more has to send it first.
 const FIRST_LEN_MAX: usize = 64 << 10;
@@ -28,7 +27,7 @@ where
     if announced > max {
         return Err(BodyFault::TooLarge);
     }
-    let mut buffer = SecretBuffer::with_capacity(announced.min(FIRST_LEN_MAX));
+    let mut buffer = WipedBuffer::with_capacity(announced.min(FIRST_LEN_MAX));
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else { return Err(BodyFault::Broken) };
         // Trailers say nothing here.

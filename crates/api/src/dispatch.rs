@@ -5,11 +5,10 @@ use sealvol_aws_wire::json::parse_body;
 use sealvol_envelope::KmsError;
 use sealvol_kms::model::Nothing;
 use sealvol_kms::{Operation, Session};
+use sealvol_sys::WipedBuffer;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
-
-use crate::secret::SecretBuffer;
 
 /// The longest answers with a secret are shorter, so that their buffer need not grow.
 const ANSWER_LEN: usize = 4096;
@@ -76,7 +75,7 @@ fn answered<R: DeserializeOwned, A: Serialize>(
 ) -> Result<Zeroizing<Vec<u8>>, Fault> {
     let request = parse_body(body)?;
     let answer = run(&request).map_err(|error| told(&error))?;
-    let mut text = SecretBuffer::with_capacity(ANSWER_LEN.min(1024 + 2 * body.len()));
+    let mut text = WipedBuffer::with_capacity(ANSWER_LEN.min(1024 + 2 * body.len()));
     serde_json::to_writer(&mut text, &answer).map_err(|error| {
         tracing::error!(%error, "an answer does not serialise");
         Fault::new(Protocol::Json, "KMSInternalException")

@@ -27,7 +27,6 @@ mod kms;
 mod metrics;
 mod patience;
 mod principals;
-mod secret;
 mod server;
 mod settings;
 mod sts;

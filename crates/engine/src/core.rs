@@ -43,6 +43,8 @@ pub(crate) struct Core {
     /// Held shared by a read-modify-write from its read to its publication, exclusively while freed
     /// segments enter the pool: so no address it read can be reused meanwhile.
     pub(crate) reuse_gate: RwLock<()>,
+    /// Held while a segment that is written ahead is in neither pool.
+    pub(crate) prewriting: Mutex<()>,
     /// The superblock as last written.
     pub(crate) superblock: Mutex<Superblock>,
     /// Set once; every later change is refused.

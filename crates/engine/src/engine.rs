@@ -253,6 +253,7 @@ impl Builder {
             log: Log::new(),
             maintenance: Mutex::new(Maintenance::default()),
             reuse_gate: RwLock::new(()),
+            prewriting: Mutex::new(()),
             superblock: Mutex::new(superblock),
             failed: AtomicBool::new(false),
             failure: Mutex::new(None),

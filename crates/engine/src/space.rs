@@ -53,6 +53,15 @@ impl Drop for Admission<'_> {
     }
 }
 
+/// Where a segment may come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pools {
+    /// Any: one without host space behind it is given some.
+    All,
+    /// Only those that have it.
+    Backed,
+}
+
 impl Core {
     /// Segments that users may not take.
     pub(crate) fn reserve(&self) -> u64 {
@@ -241,13 +250,27 @@ impl Core {
 
     /// Takes a free segment, with host space behind it, and gives it a sequence number.
     pub(crate) fn reserve_segment(&self) -> Result<Successor> {
+        match self.reserve_from(Pools::All) {
+            Err(error) if error.kind() == ErrorKind::NoSpace => {
+                // The host may be full of segments that were backed ahead meanwhile, the last of
+                // them on its way to the pool: they are for this.
+                drop(self.prewriting.lock());
+                self.reserve_from(Pools::Backed).map_err(|_| error)
+            }
+            other => other,
+        }
+    }
+
+    fn reserve_from(&self, pools: Pools) -> Result<Successor> {
         let mut table = self.table.lock();
         let pooled = table.free.written.pop_front().or_else(|| table.free.ready.pop_front());
         let backed = pooled.is_some();
-        let bare = if backed { None } else { table.free.bare.pop_first() };
-        let next = match pooled.or(bare) {
-            Some(segment) => Some(segment),
-            None => self.grow(&mut table)?,
+        let next = match pooled {
+            None if pools == Pools::All => match table.free.bare.pop_first() {
+                Some(segment) => Some(segment),
+                None => self.grow(&mut table)?,
+            },
+            pooled => pooled,
         };
         let Some(segment) = next else {
             return Err(Error::new(
@@ -336,6 +359,7 @@ impl Core {
     /// Backs a few fresh segments with written zeros ahead of use.
     pub(crate) fn prewrite(&self) -> Result<bool> {
         let want = usize::try_from(self.settings.prewrite_segments).unwrap_or(0);
+        let _in_flight = self.prewriting.lock();
         let segment = {
             let mut table = self.table.lock();
             if table.free.written.len() >= want {

@@ -21,10 +21,11 @@ pub use grants::*;
 pub use keys::*;
 pub use policies::*;
 pub use rotation::*;
+pub use sealvol_aws_wire::json::{Blob, SecretBlob, Timestamp};
 pub use spec::{KeySpec, KeyUsage, Origin};
 pub use tags::*;
+pub use wire::GrantToken;
 pub(crate) use wire::context;
-pub use wire::{Blob, GrantToken, SecretBlob, Timestamp};
 
 /// The pages of a listing: how many entries at most, and where the last page ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

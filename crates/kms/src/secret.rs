@@ -1,8 +1,6 @@
-//! Secrets between locked memory and the sealed store: key bytes that serialise, and the buffer
-//! they pass through.
+//! Secrets between locked memory and the sealed store: key bytes that serialise.
 
 use std::fmt;
-use std::io;
 
 use sealvol_envelope::{DataKey, Prk};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
@@ -74,44 +72,8 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
-/// A growing buffer that leaves no copy behind: where a `Vec` would reallocate and free the old
-/// bytes as they are, this one zeroises them.
-pub(crate) struct SecretBuffer {
-    bytes: Zeroizing<Vec<u8>>,
-}
-
-impl SecretBuffer {
-    pub(crate) fn with_capacity(capacity: usize) -> Self {
-        Self { bytes: Zeroizing::new(Vec::with_capacity(capacity)) }
-    }
-
-    pub(crate) fn as_slice(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl io::Write for SecretBuffer {
-    fn write(&mut self, more: &[u8]) -> io::Result<usize> {
-        let len = self.bytes.len() + more.len();
-        if len > self.bytes.capacity() {
-            let mut larger = Zeroizing::new(Vec::with_capacity(len.max(2 * self.bytes.capacity())));
-            larger.extend_from_slice(&self.bytes);
-            // The old buffer is zeroised when it is dropped here.
-            self.bytes = larger;
-        }
-        self.bytes.extend_from_slice(more);
-        Ok(more.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
     #[test]
@@ -128,14 +90,5 @@ mod tests {
     fn a_malformed_secret_is_not_quoted() {
         let error = serde_json::from_str::<Secret>("\"c0ffee\"").unwrap_err().to_string();
         assert!(!error.contains("c0ffee"), "{error}");
-    }
-
-    #[test]
-    fn the_buffer_grows() {
-        let mut buffer = SecretBuffer::with_capacity(1);
-        for _ in 0..100 {
-            buffer.write_all(b"0123456789").unwrap();
-        }
-        assert_eq!(buffer.as_slice(), b"0123456789".repeat(100));
     }
 }

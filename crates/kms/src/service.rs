@@ -35,8 +35,8 @@ fn tokens(tokens: GrantTokens) -> Option<Vec<GrantToken>> {
     Some(tokens.0.into_iter().map(GrantToken).collect())
 }
 
-fn taken(mut plaintext: SecretBlob) -> DataKey {
-    DataKey::take(plaintext.expose_secret_mut())
+fn taken(plaintext: SecretBlob) -> DataKey {
+    DataKey::take(&mut plaintext.into_inner())
 }
 
 fn generation(request: &GenerateDataKeyRequest) -> model::GenerateDataKeyRequest {

@@ -21,10 +21,14 @@ const CIPHERTEXT_MAX: usize = 6144;
 /// Longest value that a message repeats, bytes.
 const ECHO_MAX: usize = 256;
 
+/// Most violations that a message spells out: a request may have a hundred thousand.
+const FOUND_MAX: usize = 16;
+
 /// Collects what is wrong with a request, so that one answer names everything, in AWS's words.
 #[derive(Debug, Default)]
 pub(crate) struct Checks {
     found: Vec<String>,
+    count: usize,
 }
 
 impl Checks {
@@ -33,15 +37,22 @@ impl Checks {
     pub(crate) fn add(&mut self, field: &str, value: Option<&str>, must: &str) {
         let value = value.filter(|value| value.len() <= ECHO_MAX);
         let value = value.map(|value| format!(" '{value}'")).unwrap_or_default();
-        self.found.push(format!(
-            "Value{value} at '{field}' failed to satisfy constraint: Member must {must}"
-        ));
+        self.push(|| {
+            format!("Value{value} at '{field}' failed to satisfy constraint: Member must {must}")
+        });
+    }
+
+    fn push(&mut self, text: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.found.len() < FOUND_MAX {
+            self.found.push(text());
+        }
     }
 
     pub(crate) fn missing(&mut self, field: &str) {
-        self.found.push(format!(
-            "Value null at '{field}' failed to satisfy constraint: Member must not be null"
-        ));
+        self.push(|| {
+            format!("Value null at '{field}' failed to satisfy constraint: Member must not be null")
+        });
     }
 
     pub(crate) fn required(&mut self, field: &str, text: &str) {
@@ -153,7 +164,7 @@ impl Checks {
             [one] => Err(fault::validation(format!("1 validation error detected: {one}"))),
             many => Err(fault::validation(format!(
                 "{} validation errors detected: {}",
-                many.len(),
+                self.count,
                 many.join("; ")
             ))),
         }
@@ -238,5 +249,15 @@ mod tests {
             )
         );
         assert!(Checks::default().finish().is_ok());
+    }
+
+    #[test]
+    fn a_message_stays_short_however_much_is_wrong() {
+        let mut checks = Checks::default();
+        (0..100_000).for_each(|_| checks.required("keyId", ""));
+        let error = checks.finish().unwrap_err();
+        let message = error.message().unwrap();
+        assert!(message.starts_with("100000 validation errors detected: "), "{message}");
+        assert!(message.len() < 4096, "{}", message.len());
     }
 }

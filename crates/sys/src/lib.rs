@@ -3,8 +3,10 @@
 
 #![expect(unsafe_code, reason = "mmap, mlock and madvise have no safe form")]
 
+mod buffer;
 mod locked;
 mod wiped;
 
+pub use buffer::WipedBuffer;
 pub use locked::LockedBytes;
 pub use wiped::WipedBox;

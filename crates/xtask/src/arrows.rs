@@ -18,7 +18,8 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("sealvol-iam", &["core", "policy"]),
     ("sealvol-format", &["core"]),
     ("sealvol-storage", &["core", "sys"]),
-    ("sealvol-kms", &["core", "sys", "envelope", "policy"]),
+    // Of the wire it has the JSON forms of bytes and times, so that its model serialises.
+    ("sealvol-kms", &["core", "sys", "envelope", "policy", "aws-wire"]),
     ("sealvol-kms-aws", &["core", "sys", "envelope"]),
     ("sealvol-engine", &["core", "sys", "envelope", "format", "storage"]),
     ("sealvol-snapshots", &["core", "sys", "envelope", "format", "storage", "engine"]),

@@ -7,24 +7,45 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
+use subtle::ConstantTimeEq as _;
 use zeroize::{Zeroize, Zeroizing};
 
 /// Bytes that anybody may see: ciphertexts, tokens.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Blob(pub Vec<u8>);
 
-/// Bytes that nobody may: plaintexts, data keys. Wiped when dropped; there is no `Debug`, no
-/// `Clone`, and no `PartialEq`.
+impl fmt::Debug for Blob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Blob({} bytes)", self.0.len())
+    }
+}
+
+/// Bytes that nobody may: plaintexts, data keys. Wiped when dropped, compared in constant time (their
+/// length apart), shown by nothing.
 ///
-/// What it is written into, the body of an answer, is the caller's to wipe.
-#[derive(Default)]
-#[expect(missing_debug_implementations, reason = "there is nothing of it to show")]
+/// What it is written into, the body of an answer, is the caller's to wipe. What it is read from is,
+/// too, and a text with escapes passes through the JSON reader's own buffer: no client escapes base64.
+#[derive(Clone, Default)]
 pub struct SecretBlob(Zeroizing<Vec<u8>>);
+
+impl PartialEq for SecretBlob {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for SecretBlob {}
+
+impl fmt::Debug for SecretBlob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretBlob(..)")
+    }
+}
 
 impl SecretBlob {
     /// Takes over `bytes`.
     #[must_use]
-    pub fn new(bytes: Zeroizing<Vec<u8>>) -> Self {
+    pub const fn new(bytes: Zeroizing<Vec<u8>>) -> Self {
         Self(bytes)
     }
 
@@ -32,6 +53,12 @@ impl SecretBlob {
     #[must_use]
     pub fn expose_secret(&self) -> &[u8] {
         &self.0
+    }
+
+    /// Takes the bytes out, still to be wiped.
+    #[must_use]
+    pub fn into_inner(self) -> Zeroizing<Vec<u8>> {
+        self.0
     }
 }
 
@@ -113,6 +140,15 @@ mod tests {
         {
             assert_eq!(read(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_secret_shows_nothing_and_compares() {
+        let secret = |bytes: &[u8]| SecretBlob::new(Zeroizing::new(bytes.to_vec()));
+        assert_eq!(format!("{:?}", secret(b"abc")), "SecretBlob(..)");
+        assert_eq!(format!("{:?}", Blob(b"abc".to_vec())), "Blob(3 bytes)");
+        assert!(secret(b"abc") == secret(b"abc").clone());
+        assert!(secret(b"abc") != secret(b"abd") && secret(b"abc") != secret(b"ab"));
     }
 
     proptest! {

@@ -45,7 +45,7 @@ fn import_and_export_end_with_no_space_and_leave_nothing() {
 fn a_volume_on_a_full_disk_keeps_what_it_acknowledged() {
     let place = Place::new();
     let first = place.image("first", 4 << 20);
-    place.image("second", 40 << 20);
+    place.image("second", 60 << 20);
     let script = "
         $S volume create small/v --size 64MiB
         $S volume import first small/v
@@ -58,7 +58,7 @@ fn a_volume_on_a_full_disk_keeps_what_it_acknowledged() {
         echo exported";
     // The open segments of three kinds and those prepared ahead are 4 MiB each: room for the first
     // image whichever of them exist, and not for the second.
-    let Some(ran) = on_a_small_disk(&place, 40, script) else {
+    let Some(ran) = on_a_small_disk(&place, 48, script) else {
         println!("skipped: mounting a tmpfs is not allowed here");
         return;
     };

@@ -15,6 +15,8 @@ use crate::trail::{Trail, Used};
 
 const SOURCE: &str = "kms.amazonaws.com";
 const INTERNAL: &str = "AWS Internal";
+/// Longest `requestParameters` and `responseElements`, bytes.
+const MEMBER_LEN_MAX: usize = 100 * 1024;
 
 /// What is known of a call when it is over.
 pub(crate) struct Record<'a> {
@@ -76,8 +78,11 @@ impl Record<'_> {
                 .unwrap_or_else(|| "sealvol".to_owned()),
             error_code: error.map(error_code),
             error_message: error.and_then(|error| error.message()).map(str::to_owned),
-            request_parameters: parameters,
-            response_elements: trail.response.filter(|_| answered).unwrap_or_default(),
+            request_parameters: bounded("requestParameters", parameters),
+            response_elements: bounded(
+                "responseElements",
+                trail.response.filter(|_| answered).unwrap_or_default(),
+            ),
             additional_event_data: trail.additional.unwrap_or_default(),
             request_id: origin
                 .and_then(|origin| origin.request_id.clone())
@@ -125,6 +130,40 @@ pub(crate) fn service_event(kms: &Kms, name: &'static str, key: Used) -> AuditEv
         service_event_details: json!({ "keyId": key.id.to_string() }),
         resources: vec![resource(key)],
         event_category: "Management",
+    }
+}
+
+/// What CloudTrail puts in the place of a member over its limit of 100 KB, so that a record's length does
+/// not follow what somebody sends.
+fn bounded(member: &str, value: Value) -> Value {
+    let len = value_len(&value);
+    if len <= MEMBER_LEN_MAX {
+        return value;
+    }
+    json!({ "omitted": true, "originalSize": len, "reason": format!("{member} too large") })
+}
+
+/// About how long a value is as text, bytes.
+fn value_len(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len() + 3,
+        Value::Array(values) => 2 + values.iter().map(value_len).sum::<usize>(),
+        Value::Object(members) => {
+            2 + members.iter().map(|(name, value)| name.len() + 4 + value_len(value)).sum::<usize>()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => 8,
+    }
+}
+
+impl AuditEvent {
+    /// About how long the record is as text, bytes: for bounding what waits.
+    pub(super) fn approximate_len(&self) -> usize {
+        /// Names, times and ids, which hardly vary.
+        const REST: usize = 1024;
+        REST + self.user_agent.len()
+            + self.error_message.as_ref().map_or(0, String::len)
+            + value_len(&self.request_parameters)
+            + value_len(&self.response_elements)
     }
 }
 
@@ -185,4 +224,26 @@ fn user_identity(requester: &Requester) -> UserIdentity {
 fn id(entropy: &dyn Entropy) -> String {
     let bytes: [u8; 16] = random(entropy).unwrap_or_default();
     uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_members_are_left_out_as_cloudtrail_does() {
+        let short = json!({ "policy": "x".repeat(90_000), "n": [1, null, true] });
+        assert_eq!(bounded("requestParameters", short.clone()), short);
+        let long = bounded("requestParameters", json!({ "policy": "x".repeat(200_000) }));
+        assert_eq!(long["omitted"], true);
+        assert_eq!(long["reason"], "requestParameters too large");
+        assert!(long["originalSize"].as_u64() > Some(200_000));
+    }
+
+    #[test]
+    fn lengths_are_about_right() {
+        let value = json!({ "a": { "b": ["c", "dd", null], "e": "f".repeat(1000) }, "g": 1 });
+        let real = value.to_string().len();
+        assert!((real..real * 2).contains(&value_len(&value)), "{real} {}", value_len(&value));
+    }
 }

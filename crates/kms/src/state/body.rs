@@ -3,11 +3,12 @@
 
 use std::io;
 
+use sealvol_sys::WipedBuffer;
 use serde::{Deserialize, Serialize};
 
 use super::{AliasRecord, Change, GrantRecord, KeyRecord, Misfit, State};
 use crate::ids::KeyId;
-use crate::secret::{Secret, SecretBuffer};
+use crate::secret::Secret;
 
 /// A sealed body that authenticates and yet is not what this build writes.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +50,7 @@ struct Snapshot {
     grants: Vec<(KeyId, GrantRecord)>,
 }
 
-pub(crate) fn encode_snapshot(state: &State) -> io::Result<SecretBuffer> {
+pub(crate) fn encode_snapshot(state: &State) -> io::Result<WipedBuffer> {
     let snapshot = SnapshotRef {
         token_secret: &state.token_secret,
         keys: state.keys().map(|key| &key.record).collect(),
@@ -59,7 +60,7 @@ pub(crate) fn encode_snapshot(state: &State) -> io::Result<SecretBuffer> {
             .flat_map(|key| key.grants.iter().map(|grant| (key.record.id, &**grant)))
             .collect(),
     };
-    let mut buffer = SecretBuffer::with_capacity(4096);
+    let mut buffer = WipedBuffer::with_capacity(4096);
     serde_json::to_writer(&mut buffer, &snapshot)?;
     Ok(buffer)
 }
@@ -79,8 +80,8 @@ pub(crate) fn decode_snapshot(body: &[u8]) -> Result<State, BodyError> {
     Ok(state)
 }
 
-pub(crate) fn encode_change(change: &Change) -> io::Result<SecretBuffer> {
-    let mut buffer = SecretBuffer::with_capacity(1024);
+pub(crate) fn encode_change(change: &Change) -> io::Result<WipedBuffer> {
+    let mut buffer = WipedBuffer::with_capacity(1024);
     serde_json::to_writer(&mut buffer, change)?;
     Ok(buffer)
 }
