@@ -78,6 +78,19 @@ impl Config {
         Ok(BenchDir(tempfile::Builder::new().prefix("run-").tempdir_in(&self.dir)?))
     }
 
+    /// What a run ends with that missed so many bars: an error under `SEALVOL_BENCH_STRICT=1`, unless
+    /// it was a quick one, whose figures mean little.
+    ///
+    /// # Errors
+    /// As said.
+    pub fn judge(&self, missed: usize) -> Result<()> {
+        let is_strict = std::env::var_os("SEALVOL_BENCH_STRICT").is_some_and(|value| value != "0");
+        match missed {
+            1.. if is_strict && !self.quick => Err(format!("{missed} bars were missed").into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Where results go: `target/NAME`.
     #[must_use]
     pub fn result_path(&self, name: &str) -> PathBuf {

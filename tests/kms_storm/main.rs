@@ -9,9 +9,9 @@
 //! at the next daemon. An answer to a user is judged by the key's state where no change of it was
 //! under way. After the storm the daemon is killed once more, and all of it is compared.
 //!
-//! Budget: `SEALVOL_STORM_SECONDS` (default 55: with start and end about a minute),
-//! `SEALVOL_STORM_KILLS` (default 3), `SEALVOL_STORM_SEED` (default random, printed). A seed repeats
-//! what is asked, not how the clients interleave.
+//! Budget: `SEALVOL_STORM_SECONDS` (default 60), `SEALVOL_STORM_KILLS` (default 3),
+//! `SEALVOL_STORM_SEED` (default random, printed). A seed repeats what is asked, not how the clients
+//! interleave.
 
 #![expect(
     clippy::unwrap_used,
@@ -150,7 +150,7 @@ fn clients(storm: &Arc<Storm>, seed: u64) -> JoinSet<Done> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_and_no_answer_is_wrong() {
-    let seconds = env_u64("SEALVOL_STORM_SECONDS", 55);
+    let seconds = env_u64("SEALVOL_STORM_SECONDS", 60);
     let kills = env_u64("SEALVOL_STORM_KILLS", 3);
     let seed = env_u64("SEALVOL_STORM_SEED", rand::random_range(0..1 << 32));
     println!(

@@ -44,6 +44,9 @@ Examples:
 The first start makes an account with one access key, in DIR/credentials. What the daemon prints when
 it is up can be pasted into a shell to point the aws command at it.
 
+There is no TLS: data keys that clients ask for cross the wire in clear. Listen beyond loopback only
+behind something that ends TLS.
+
 SIGTERM and SIGINT end it in order; a second one ends it at once.";
 
 #[derive(Debug, clap::Args)]
@@ -102,6 +105,7 @@ pub(crate) fn run(args: &UpArgs, global: &Global) -> anyhow::Result<()> {
     // Before anybody is told that it is up.
     let mut signals = Signals::new(&runtime)?;
     let server = bind(&runtime, args.listen, &daemon)?;
+    warn_beyond_loopback(server.address());
     Ready::new(&server, &daemon, args, global).print(global.json)?;
     runtime.block_on(serve(server, &daemon, &mut signals));
     runtime.shutdown_timeout(LAST_WAIT);
@@ -201,6 +205,17 @@ fn bind(runtime: &Runtime, address: SocketAddr, daemon: &Daemon) -> anyhow::Resu
         };
         Fail::error(code, text)
     })
+}
+
+/// Says what whoever reads the wire would see.
+fn warn_beyond_loopback(address: SocketAddr) {
+    if !address.ip().to_canonical().is_loopback() {
+        tracing::warn!(
+            %address,
+            "listening beyond loopback without TLS: data keys that clients ask for cross the network in \
+             clear; put something that ends TLS in front, or listen on 127.0.0.1"
+        );
+    }
 }
 
 /// Serves until a signal, and ends in order.

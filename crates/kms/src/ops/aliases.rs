@@ -149,12 +149,12 @@ impl Session {
                         }
                         None => None,
                     };
+                    let home = self.home();
                     let entries = state
-                        .aliases_of(&self.home(), page.after.as_deref())
+                        .aliases_of(&home, page.after.as_deref())
                         .filter(|alias| of.is_none_or(|key| alias.target == key))
-                        .map(|alias| (alias.name.clone(), self.listed_alias(alias)))
-                        .collect::<Vec<_>>();
-                    let cut = page.cut(entries.into_iter());
+                        .map(|alias| (alias.name.clone(), self.listed_alias(alias)));
+                    let cut = page.cut(entries);
                     let truncated = cut.next_marker.is_some();
                     Ok(ListAliasesResponse {
                         aliases: cut.entries,

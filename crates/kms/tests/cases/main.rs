@@ -18,6 +18,7 @@ mod grant_rules;
 mod grants;
 mod pages;
 mod policies;
+mod rates;
 mod re_encrypt;
 mod retire;
 mod rotation;
