@@ -347,7 +347,7 @@ fn arrange(
 type Figures = BTreeMap<(usize, usize), Vec<Measured>>;
 
 fn measure(config: &Config, site: &Site<'_>, peers: &[Peer], wanted: &[String]) -> Result<Figures> {
-    let seconds = config.number("SEALVOL_BENCH_SECONDS", 5.0, 1.0)?;
+    let seconds = config.number("SEALVOL_BENCH_SECONDS", 5.0, 0.2)?;
     let repeats = match std::env::var_os("SEALVOL_BENCH_REPEATS") {
         Some(_) => config.repeats()?,
         None => config.pick(3, 1),
